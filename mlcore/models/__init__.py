@@ -1,0 +1,31 @@
+"""The rows of images and classifiers. Everything that is exported carries a UUID as its natural key."""
+
+from mlcore.models.audit import AuditEntry
+from mlcore.models.classifiers import Classifier
+from mlcore.models.explanations import Explanation, ExplanationSet
+from mlcore.models.images import Box, Image, ImageLabel, ImageSet, Mask
+from mlcore.models.partitions import Partition, PartitionMember
+from mlcore.models.runs import Prediction, Run, RunMetric, Score
+from mlcore.models.supervision import SupervisionItem, SupervisionSet
+from mlcore.models.workers import Worker
+
+__all__ = [
+    "AuditEntry",
+    "Box",
+    "Classifier",
+    "Explanation",
+    "ExplanationSet",
+    "Image",
+    "ImageLabel",
+    "ImageSet",
+    "Mask",
+    "Partition",
+    "PartitionMember",
+    "Prediction",
+    "Run",
+    "RunMetric",
+    "Score",
+    "SupervisionItem",
+    "SupervisionSet",
+    "Worker",
+]

@@ -1,0 +1,11 @@
+"""The Celery application: queues `default` (imports, rendering, exports, statistics) and `training` (runs)."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "harmony.settings")
+
+app = Celery("harmony")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
