@@ -1,0 +1,59 @@
+"""What is done to maps after they are made: scaling, enlarging, and saying which of them carry nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Status = Literal["ok", "constant", "nonfinite"]
+
+
+def minmax(maps: Tensor, eps: float = 1e-8) -> Tensor:
+    """(M − min) / (max − min + eps), each map by itself: (B, h, w) → (B, h, w) in [0, 1]. Differentiable.
+
+    A map that is constant or not finite becomes zero and carries no gradient; `status` counts it.
+    """
+    low = maps.amin(dim=(1, 2), keepdim=True)
+    span = maps.amax(dim=(1, 2), keepdim=True) - low
+    usable = torch.isfinite(span) & (span > 0)
+    # Unusable maps are replaced before the division: a NaN behind torch.where still poisons the gradient.
+    safe = torch.where(usable, maps - low, torch.zeros_like(maps))
+    return safe / (torch.where(usable, span, torch.ones_like(span)) + eps)
+
+
+def normalise_max(maps: Tensor, eps: float = 0.0) -> Tensor:
+    """Each map divided by its own maximum: (B, h, w) → (B, h, w). Without a positive finite one: zero."""
+    top = maps.amax(dim=(1, 2), keepdim=True)
+    usable = torch.isfinite(maps).all(dim=2, keepdim=True).all(dim=1, keepdim=True) & (top > 0)
+    safe = torch.where(usable, maps, torch.zeros_like(maps))
+    return safe / (torch.where(usable, top, torch.ones_like(top)) + eps)
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, pixel areas aligned (corners not): (B, h, w) → (B, *size)."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def evaluation_map(maps: Tensor, size: tuple[int, int], *, relu: bool = True, eps: float = 0.0) -> Tensor:
+    """The map that metrics look at: ReLU, bilinear to `size` (H, W), min–max: (B, h, w) → (B, H, W).
+
+    relu=False leaves negative values in (RES evaluates so). Constant and non-finite maps come out as zero.
+    """
+    if relu:
+        maps = maps.clamp(min=0)
+    return minmax(upsample(maps, size), eps)
+
+
+def status(maps: Tensor) -> list[Status]:
+    """For each of (B, h, w): "ok", "constant" (all cells equal, so also zero) or "nonfinite"."""
+    flat = maps.detach().flatten(1)
+    finite = torch.isfinite(flat).all(dim=1).tolist()
+    constant = (flat.amax(dim=1) == flat.amin(dim=1)).tolist()
+    return [
+        "nonfinite" if not f else "constant" if c else "ok" for f, c in zip(finite, constant, strict=True)
+    ]

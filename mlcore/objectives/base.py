@@ -1,0 +1,77 @@
+"""What every objective is: options in, one loss a step out."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlcore.objectives.batch import Batch
+
+
+@dataclass
+class Loss:
+    """A step's loss: `total` to call backward on, `terms` (detached scalars) to log, `logits` (B, K)."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    logits: Tensor
+
+
+class Objective(nn.Module):
+    """What a run optimises.
+
+    An objective is a module, so that parameters of its own (RES's learned smoothing) reach the optimizer
+    through `.parameters()` after `prepare`, and checkpoints through `.state_dict()`. It never holds the
+    classifier as a submodule.
+    """
+
+    @classmethod
+    def from_recipe(cls, recipe: Mapping[str, Any]) -> Self:
+        """An objective from a run's flat recipe: takes the keys that its constructor names, no others."""
+        names = inspect.signature(cls).parameters
+        return cls(**{key: value for key, value in recipe.items() if key in names})
+
+    def prepare(self, model: nn.Module) -> None:
+        """Called once before the optimizer is made. Raises ValueError where the classifier does not fit."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The loss of one batch, in the model's current mode."""
+
+
+def count_reduce(count: Tensor) -> Tensor:
+    """The denominator of a mean, when several processes each hold a part of the batch.
+
+    Gives the average of the counts over processes: gradients are averaged over processes too, so that
+    (sum here) / (average count), averaged, is the mean over the whole batch. Identity in one process.
+    Every process must call it in the same order.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return count
+    total = count.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def mean_over(values: Tensor, count: Tensor) -> Tensor:
+    """Sum of `values` / the reduced `count`; 0 (with a graph) where nothing was counted anywhere."""
+    reduced = count_reduce(count.to(values.dtype))
+    return values.sum() / torch.where(reduced > 0, reduced, torch.ones_like(reduced))
+
+
+def weighted_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """mean_i(w_p · CE_i), a scalar."""
+    single = F.cross_entropy(
+        logits.float() if logits.dtype.itemsize < 4 else logits, batch.labels, reduction="none"
+    )
+    return mean_over(
+        batch.w_p.to(single.dtype) * single, torch.as_tensor(float(len(batch)), device=single.device)
+    )
