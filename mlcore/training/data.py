@@ -1,0 +1,288 @@
+"""From a list of items to batches on a device.
+
+The fixed part of the geometry is done once where the pictures fit in memory; the random part (crop, flip)
+is drawn from (seed, epoch, image id) and moves picture, supervision and reference together. Pictures travel
+as bytes and are normalised on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mlcore.objectives.batch import Batch
+from mlcore.training.errors import JobError
+from mlcore.training.job import Item
+from mlcore.training.keyed import below, draw, shuffled
+from mlcore.training.pictures import Frame, Geometry, load_frame
+
+# Pictures are kept in memory while they take no more than this; beyond, each is read when it is needed.
+CACHE_BYTES = 1 << 30
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NORMALISATIONS = ("imagenet", "none")
+
+
+@dataclass(slots=True, frozen=True)
+class Augmentation:
+    """What chance does to a training picture. `flip_moves_maps=False` is GRADIA's released way."""
+
+    flip: bool = False
+    random_crop: bool = False
+    flip_moves_maps: bool = True
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+class Frames:
+    """Items as frames, kept in memory where they fit."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        geometry: Geometry,
+        *,
+        supervision: str = "none",
+        reference: bool = False,
+        cache: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.items = list(items)
+        self.ids = [item.id for item in self.items]
+        self.geometry = geometry
+        self._load = lambda item: load_frame(item, geometry, supervision=supervision, reference=reference)
+        self._budget = cache_bytes if cache else 0
+        self._kept: list[Frame | None] = [None] * len(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Frame:
+        kept = self._kept[index]
+        return kept if kept is not None else self._load(self.items[index])
+
+    def keep(self, *, threads: int = 2, progress: Callable[[int, int], None] | None = None) -> int:
+        """Read pictures ahead until all are in memory or the limit is reached; how many are kept is returned.
+
+        Pillow decodes outside the interpreter's lock, so a few threads read faster than one.
+        """
+        spent = 0
+        if self._budget <= 0:
+            return 0
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            pending = iter(range(len(self.items)))
+            # Small portions: a picture too many is not read when the limit is met.
+            while portion := list(islice(pending, 64)):
+                for index, frame in zip(portion, pool.map(self.__getitem__, portion), strict=True):
+                    spent += frame.nbytes
+                    if spent > self._budget:
+                        return index
+                    self._kept[index] = frame
+                if progress is not None:
+                    progress(portion[-1] + 1, len(self.items))
+        return len(self.items)
+
+
+@dataclass(slots=True)
+class RawBatch:
+    """A batch as it leaves the loader: bytes on the CPU, `positions` in the frames' items.
+
+    images (B, S, S, 3) uint8; maps (B, S, S) int8 and has_map (B,); truths (B, S, S) bool and has_truth (B,).
+    """
+
+    positions: list[int]
+    ids: list[str]
+    images: Tensor
+    labels: Tensor
+    maps: Tensor | None
+    has_map: Tensor
+    truths: Tensor | None
+    has_truth: Tensor
+    w_p: Tensor
+    w_a: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pin_memory(self) -> RawBatch:
+        """The same in page-locked memory (called by the loader)."""
+        for name in ("images", "labels", "maps", "has_map", "w_p", "w_a"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, value.pin_memory())
+        return self
+
+    def to_batch(self, device: torch.device, normalise: str, *, channels_last: bool = False) -> Batch:
+        """What an objective is given: normalised pictures and all tensors on `device`."""
+        images = to_input(self.images.to(device, non_blocking=True), normalise, channels_last=channels_last)
+        return Batch(
+            images=images,
+            labels=self.labels.to(device, non_blocking=True),
+            maps=None if self.maps is None else self.maps.to(device, non_blocking=True),
+            has_map=self.has_map.to(device, non_blocking=True),
+            w_p=self.w_p.to(device, non_blocking=True),
+            w_a=self.w_a.to(device, non_blocking=True),
+            ids=self.ids,
+        )
+
+
+def to_input(images: Tensor, normalise: str, *, channels_last: bool = False) -> Tensor:
+    """(B, S, S, 3) bytes to (B, 3, S, S) float32: /255, and ImageNet's mean and deviation where asked."""
+    values = images.permute(0, 3, 1, 2).float().div_(255)
+    if normalise == "imagenet":
+        mean = torch.tensor(IMAGENET_MEAN, device=values.device).view(1, 3, 1, 1)
+        deviation = torch.tensor(IMAGENET_STD, device=values.device).view(1, 3, 1, 1)
+        values = values.sub_(mean).div_(deviation)
+    elif normalise != "none":
+        raise JobError(f"“normalise” must be one of {', '.join(NORMALISATIONS)}, not “{normalise}”.")
+    return values.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+class BatchDataset(Dataset[RawBatch]):
+    """Batches by their positions: `dataset[[3, 0, 7]]` is a batch of three."""
+
+    def __init__(self, frames: Frames, *, seed: int, epoch: int, augmentation: Augmentation) -> None:
+        self.frames = frames
+        self.seed = seed
+        self.epoch = epoch
+        self.augmentation = augmentation
+
+    def __getitem__(self, positions: list[int]) -> RawBatch:
+        size = self.frames.geometry.size
+        count = len(positions)
+        items = [self.frames.items[position] for position in positions]
+        images = np.empty((count, size, size, 3), dtype=np.uint8)
+        maps: np.ndarray[Any, Any] | None = None
+        truths: np.ndarray[Any, Any] | None = None
+        has_map, has_truth = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+        for row, position in enumerate(positions):
+            frame = self.frames[position]
+            left, top, flip = self._chance(items[row].id, frame)
+            cut = np.s_[top : top + size, left : left + size]
+            moved = flip and self.augmentation.flip_moves_maps
+            images[row] = _flipped(frame.image[cut], flip)
+            if frame.map is not None:
+                maps = np.zeros((count, size, size), dtype=np.int8) if maps is None else maps
+                maps[row] = _flipped(frame.map[cut], moved)
+                has_map[row] = True
+            if frame.truth is not None:
+                truths = np.zeros((count, size, size), dtype=bool) if truths is None else truths
+                truths[row] = _flipped(frame.truth[cut], moved)
+                has_truth[row] = True
+        weights = [item.w_a if has else 0.0 for item, has in zip(items, has_map, strict=True)]
+        return RawBatch(
+            positions=list(positions),
+            ids=[item.id for item in items],
+            images=torch.from_numpy(images),
+            labels=torch.tensor([-1 if item.label is None else item.label for item in items]),
+            maps=None if maps is None else torch.from_numpy(maps),
+            has_map=torch.from_numpy(has_map),
+            truths=None if truths is None else torch.from_numpy(truths),
+            has_truth=torch.from_numpy(has_truth),
+            w_p=torch.tensor([item.w_p for item in items], dtype=torch.float32),
+            # Weight without a map has nothing to act on (definitions §2: no drawn map, w_a = 0).
+            w_a=torch.tensor(weights, dtype=torch.float32),
+        )
+
+    def _chance(self, name: str, frame: Frame) -> tuple[int, int, bool]:
+        """(left, top) of the cut and whether to flip."""
+        height, width = frame.image.shape[:2]
+        flip = self.augmentation.flip and bool(draw(self.seed, self.epoch, name, "flip") & 1)
+        if not self.augmentation.random_crop:
+            return *self.frames.geometry.centre((width, height)), flip
+        size = self.frames.geometry.size
+        left = below(draw(self.seed, self.epoch, name, "left"), width - size + 1)
+        top = below(draw(self.seed, self.epoch, name, "top"), height - size + 1)
+        return left, top, flip
+
+
+def _flipped(values: np.ndarray[Any, Any], flip: bool) -> np.ndarray[Any, Any]:
+    return values[:, ::-1] if flip else values
+
+
+def batches_of(count: int, batch_size: int) -> list[range]:
+    """Consecutive batches; a single image left over joins the batch before, since BatchNorm needs two."""
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
+class BatchLoader:
+    """Batches of frames in a keyed order, from any position of an epoch, for this process's share of them."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        augmentation: Augmentation = NO_AUGMENTATION,
+        shuffle: bool = False,
+        workers: int = 0,
+        pin_memory: bool = False,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise JobError(f"The batch size must be 1 or more, not {batch_size}.")
+        if processes > batch_size:
+            raise JobError(f"A batch of {batch_size} cannot be shared by {processes} processes.")
+        self.frames = frames
+        self.seed = seed
+        self.augmentation = augmentation
+        self.shuffle = shuffle
+        self.workers = workers
+        self.pin_memory = pin_memory
+        self.rank, self.processes = rank, processes
+        self._batches = batches_of(len(frames), batch_size)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def order(self, epoch: int, start: int = 0) -> list[list[int]]:
+        """Positions of this process's share of every batch of an epoch, from batch `start` on."""
+        places = (
+            shuffled(self.frames.ids, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
+        )
+        return [
+            [places[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]
+        ]
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[RawBatch]:
+        """Batches of an epoch, from batch `start` on."""
+        dataset = BatchDataset(self.frames, seed=self.seed, epoch=epoch, augmentation=self.augmentation)
+        order = self.order(epoch, start)
+        if not order:
+            return iter(())
+        loader: DataLoader[RawBatch] = DataLoader(
+            dataset,
+            sampler=order,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            worker_init_fn=_start_worker if self.workers else None,
+            # The loader draws a base seed from the global generator at every epoch; a generator of its own
+            # keeps the network's dropout the same whether or not the run was resumed.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        return iter(loader)
+
+
+def _start_worker(_: int) -> None:
+    # A cancel request goes to the whole process group; the main process finishes its step first and then ends
+    # its workers, so they must not die before.
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
