@@ -15,7 +15,11 @@ class Participant(UUIDModel):
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="participants")
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="participations"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="participations",
     )
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.HUMAN)
     pseudonym = models.CharField(max_length=40)
@@ -33,7 +37,9 @@ class Participant(UUIDModel):
             models.UniqueConstraint(fields=["study", "user"], name="one_participation_a_person"),
             models.UniqueConstraint(fields=["study", "pseudonym"], name="pseudonym_once_a_study"),
             models.UniqueConstraint(
-                fields=["study", "external_id"], condition=~models.Q(external_id=""), name="external_id_once_a_study"
+                fields=["study", "external_id"],
+                condition=~models.Q(external_id=""),
+                name="external_id_once_a_study",
             ),
         ]
 

@@ -1,0 +1,26 @@
+"""What exists, without importing torch: one spec per method, metric, objective and classifier family.
+
+Forms, command lines and checks are made from these specs; a test resolves every dotted path.
+"""
+
+from mlcore.catalogue.architectures import ARCHITECTURES, FAMILIES
+from mlcore.catalogue.fields import Field, RecipeError
+from mlcore.catalogue.methods import METHODS
+from mlcore.catalogue.metrics import METRICS
+from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.recipes import clean, differences, fields_for
+from mlcore.catalogue.spec import Spec
+
+__all__ = [
+    "ARCHITECTURES",
+    "FAMILIES",
+    "METHODS",
+    "METRICS",
+    "OBJECTIVES",
+    "Field",
+    "RecipeError",
+    "Spec",
+    "clean",
+    "differences",
+    "fields_for",
+]

@@ -23,7 +23,9 @@ class ImageSet(UUIDModel):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="image_sets"
     )
-    classes = models.JSONField(default=list, help_text="Class names in order; a label is an index into this list.")
+    classes = models.JSONField(
+        default=list, help_text="Class names in order; a label is an index into this list."
+    )
     description = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -51,9 +53,7 @@ class Image(UUIDModel):
         constraints = [
             models.UniqueConstraint(fields=["image_set", "sha256"], name="image_unique_in_its_set"),
             models.UniqueConstraint(fields=["image_set", "name"], name="image_name_unique_in_its_set"),
-            models.CheckConstraint(
-                condition=models.Q(width__gt=0, height__gt=0), name="image_has_a_size"
-            ),
+            models.CheckConstraint(condition=models.Q(width__gt=0, height__gt=0), name="image_has_a_size"),
         ]
 
     def __str__(self) -> str:
@@ -68,7 +68,9 @@ class ImageLabel(models.Model):
     source = models.CharField(max_length=40, default="import")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["image", "source", "index"], name="label_said_once_a_source")]
+        constraints = [
+            models.UniqueConstraint(fields=["image", "source", "index"], name="label_said_once_a_source")
+        ]
 
     def __str__(self) -> str:
         return f"{self.image_id}: {self.index} ({self.source})"
@@ -82,7 +84,9 @@ class Box(models.Model):
     y0 = models.FloatField()
     x1 = models.FloatField()
     y1 = models.FloatField()
-    category = models.PositiveIntegerField(null=True, blank=True, help_text="Class index; empty: the image's label.")
+    category = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Class index; empty: the image's label."
+    )
     source = models.CharField(max_length=40, default="import")
     difficult = models.BooleanField(default=False)
 

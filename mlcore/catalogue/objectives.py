@@ -1,0 +1,85 @@
+"""What a run optimises (definitions §2): the supervised loss and the family that teaches where to look."""
+
+from mlcore.catalogue.fields import Field
+from mlcore.catalogue.spec import Spec
+
+GROUP = "Attention"
+
+ATTENTION_WEIGHT = Field(
+    "attention_weight", "Weight of attention, λ", "float", 1.0,
+    "How much the attention term counts beside the classification loss.", 0.0, 1000.0, group=GROUP,
+)  # fmt: skip
+STOP_GRADIENT = Field(
+    "stop_gradient_weights", "Grad-CAM weights are constants", "bool", True,
+    "Yes: α is held constant when the map is trained through, as released. No: second order.", group=GROUP,
+)  # fmt: skip
+LAYER = Field(
+    "layer", "Layer", "text", "",
+    "Name of the module whose map is trained. Empty: the last layer with space left in it.", group=GROUP,
+)  # fmt: skip
+SUPERVISION_SOURCE = Field(
+    "supervision_source", "Supervised by", "choice", "maps",
+    "People's maps, or the object's boxes.",
+    choices=(("maps", "maps"), ("boxes", "boxes")), group=GROUP,
+)  # fmt: skip
+
+OBJECTIVES: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        Spec(
+            "supervised",
+            "Supervised",
+            "mlcore.objectives.supervised.Supervised",
+            "Cross-entropy, weighted by w_p where a supervision gives weights.",
+        ),
+        Spec(
+            "gradia",
+            "GRADIA",
+            "mlcore.objectives.gradia.Gradia",
+            "Cross-entropy with w_p and the distance of the Grad-CAM map from the drawn map with w_a.",
+            "Gao et al., Aligning Eyes between Humans and Deep Neural Network, CSCW 2022",
+            needs=("map", "gradient"),
+            fields=(
+                ATTENTION_WEIGHT,
+                STOP_GRADIENT,
+                Field(
+                    "preset", "Preset", "choice", "default",
+                    "“gradia” repeats the released code (second forward an image, flip of the image only, "
+                    "8-bit rounding); default is the corrected form.",
+                    choices=(("default", "default"), ("gradia", "as released")), group=GROUP,
+                ),
+                SUPERVISION_SOURCE,
+                LAYER,
+            ),
+        ),
+        Spec(
+            "res",
+            "RES",
+            "mlcore.objectives.res.Res",
+            "Robust explanation supervision: a slack for drawn maps that are not exact.",
+            "Gao et al., RES, KDD 2022",
+            needs=("map", "gradient"),
+            fields=(
+                ATTENTION_WEIGHT,
+                STOP_GRADIENT,
+                Field("eta", "Slack, η", "float", 0.1, "Difference that is forgiven.", 0.0, 2.0, group=GROUP),
+                Field(
+                    "smoothing", "Smoothing of the drawn map", "choice", "gaussian",
+                    "Fixed Gaussian, or a convolution that is learned along.",
+                    choices=(("gaussian", "Gaussian"), ("learned", "learned")), group=GROUP,
+                ),
+                SUPERVISION_SOURCE,
+                LAYER,
+            ),
+        ),
+        Spec(
+            "energy",
+            "Energy",
+            "mlcore.objectives.energy.Energy",
+            "Share of the map's positive mass that lies outside the object; needs masks or boxes.",
+            "Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023",
+            needs=("map", "gradient"),
+            fields=(ATTENTION_WEIGHT, SUPERVISION_SOURCE, LAYER),
+        ),
+    )
+}  # fmt: skip
