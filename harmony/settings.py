@@ -139,7 +139,7 @@ STORAGE_URL = env.str("STORAGE_URL", default=f"file://{VAR_DIR / 'media'}")
 MEDIA_ROOT = STORAGE_URL.removeprefix("file://") if STORAGE_URL.startswith("file://") else ""
 if not MEDIA_ROOT:
     raise ImproperlyConfigured(
-        f"STORAGE_URL={STORAGE_URL!r} is not understood. Use file:///absolute/folder; this version stores files on a disk."
+        f"STORAGE_URL={STORAGE_URL!r} is not understood. Use file:///absolute/folder: files are kept on a disk."
     )
 RUNS_DIR = Path(env.str("HARMONY_RUNS", default=str(VAR_DIR / "runs")))
 STATIC_URL = "static/"
@@ -189,9 +189,7 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
-)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = HTTPS

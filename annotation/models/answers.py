@@ -18,9 +18,7 @@ def draft_path(instance: "Draft", filename: str) -> str:
 class Answer(UUIDModel):
     assignment = models.OneToOneField(Assignment, on_delete=models.CASCADE, related_name="answer")
     version = models.ForeignKey(StudyVersion, on_delete=models.PROTECT, related_name="answers")
-    submission = models.UUIDField(
-        unique=True, help_text="Made in the browser; a repeat returns the first result."
-    )
+    submission = models.UUIDField(unique=True, help_text="Made in the browser; a repeat returns the first result.")
     revision = models.PositiveIntegerField(default=1)
     duration_ms = models.PositiveIntegerField(null=True, blank=True, help_text="Visible time until sent.")
     events = models.JSONField(default=list)
@@ -43,9 +41,7 @@ class AnswerRevision(models.Model):
 
     class Meta:
         ordering = ["number"]
-        constraints = [
-            models.UniqueConstraint(fields=["answer", "number"], name="revision_number_once_an_answer")
-        ]
+        constraints = [models.UniqueConstraint(fields=["answer", "number"], name="revision_number_once_an_answer")]
 
     def __str__(self) -> str:
         return f"{self.answer_id} r{self.number}"
@@ -55,9 +51,7 @@ class Judgement(models.Model):
     """One value of one question, about one stimulus or about the whole trial; exactly one typed column is set."""
 
     answer = models.ForeignKey(Answer, on_delete=models.CASCADE, related_name="judgements")
-    stimulus = models.ForeignKey(
-        Stimulus, null=True, blank=True, on_delete=models.CASCADE, related_name="judgements"
-    )
+    stimulus = models.ForeignKey(Stimulus, null=True, blank=True, on_delete=models.CASCADE, related_name="judgements")
     question = models.CharField(max_length=60)
     truth = models.BooleanField(null=True, blank=True)
     number = models.FloatField(null=True, blank=True)

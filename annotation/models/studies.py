@@ -73,9 +73,7 @@ class StudyVersion(ImmutableModel):
     class Meta(UUIDModel.Meta):
         abstract = False
         ordering = ["number"]
-        constraints = [
-            models.UniqueConstraint(fields=["study", "number"], name="version_number_once_a_study")
-        ]
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="version_number_once_a_study")]
 
     def __str__(self) -> str:
         return f"{self.study} v{self.number}"
@@ -110,9 +108,7 @@ class Trial(UUIDModel):
     arm = models.ForeignKey(Arm, null=True, blank=True, on_delete=models.CASCADE, related_name="trials")
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="trials")
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.MAIN)
-    context = models.JSONField(
-        default=dict, help_text="What the page shows beside pictures: class name, prediction."
-    )
+    context = models.JSONField(default=dict, help_text="What the page shows beside pictures: class name, prediction.")
     gold = models.JSONField(null=True, blank=True)
     random_key = models.BigIntegerField(default=random_key)
     claims_left = models.IntegerField(null=True, blank=True, help_text="Empty: unlimited.")

@@ -1,5 +1,7 @@
 """Classifier families by name: every torchvision classifier, and the small network of the demonstration."""
 
+REGNET_SIZES = ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
+
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Small": ("sixconv",),
     "AlexNet": ("alexnet",),
@@ -15,12 +17,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "MaxViT": ("maxvit_t",),
     "MNASNet": ("mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"),
     "MobileNet": ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
-    "RegNet": tuple(
-        f"regnet_{line}_{size}"
-        for line in ("x", "y")
-        for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
-    )
-    + ("regnet_y_128gf",),
+    "RegNet": (
+        *(f"regnet_x_{size}" for size in REGNET_SIZES),
+        *(f"regnet_y_{size}" for size in REGNET_SIZES),
+        "regnet_y_128gf",
+    ),
     "ResNet": (
         "resnet18",
         "resnet34",

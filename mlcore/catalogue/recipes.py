@@ -122,13 +122,9 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     recipe = clean_fields(fields_for(kind, values), values)
     errors = {}
     if recipe.get("objective") in ("gradia", "res", "energy") and recipe["attention_weight"] == 0:
-        errors["attention_weight"] = (
-            "With 0 this objective teaches nothing about attention; choose supervised."
-        )
+        errors["attention_weight"] = "With 0 this objective teaches nothing about attention; choose supervised."
     if kind == "train" and recipe["architecture"] not in _architectures():
-        errors["architecture"] = (
-            f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
-        )
+        errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
     if errors:
         raise RecipeError(errors)
     return recipe
@@ -152,8 +148,6 @@ class Difference:
 def differences(kind: str, recipe: Mapping[str, Any]) -> list[Difference]:
     """The recipe as a readable list, each value marked where it differs from the default."""
     return [
-        Difference(
-            field, recipe.get(field.name, field.default), recipe.get(field.name) in (None, field.default)
-        )
+        Difference(field, recipe.get(field.name, field.default), recipe.get(field.name) in (None, field.default))
         for field in fields_for(kind, recipe)
     ]

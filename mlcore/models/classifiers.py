@@ -25,9 +25,7 @@ class Classifier(UUIDModel):
     transform = models.JSONField(
         default=dict, help_text="How an image becomes its input: image_size, resize, normalise."
     )
-    parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
-    )
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
     run = models.OneToOneField(
         "mlcore.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="made_classifier"
     )

@@ -23,9 +23,7 @@ class ImageSet(UUIDModel):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="image_sets"
     )
-    classes = models.JSONField(
-        default=list, help_text="Class names in order; a label is an index into this list."
-    )
+    classes = models.JSONField(default=list, help_text="Class names in order; a label is an index into this list.")
     description = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
 
@@ -68,9 +66,7 @@ class ImageLabel(models.Model):
     source = models.CharField(max_length=40, default="import")
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["image", "source", "index"], name="label_said_once_a_source")
-        ]
+        constraints = [models.UniqueConstraint(fields=["image", "source", "index"], name="label_said_once_a_source")]
 
     def __str__(self) -> str:
         return f"{self.image_id}: {self.index} ({self.source})"
@@ -84,9 +80,7 @@ class Box(models.Model):
     y0 = models.FloatField()
     x1 = models.FloatField()
     y1 = models.FloatField()
-    category = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Class index; empty: the image's label."
-    )
+    category = models.PositiveIntegerField(null=True, blank=True, help_text="Class index; empty: the image's label.")
     source = models.CharField(max_length=40, default="import")
     difficult = models.BooleanField(default=False)
 

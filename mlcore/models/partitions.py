@@ -20,18 +20,14 @@ class Partition(ImmutableModel):
     image_set = models.ForeignKey(ImageSet, on_delete=models.CASCADE, related_name="partitions")
     name = models.CharField(max_length=120)
     seed = models.PositiveIntegerField(default=0)
-    spec = models.JSONField(
-        default=dict, help_text="How the parts were made: fractions, counts a class, or 'given'."
-    )
+    spec = models.JSONField(default=dict, help_text="How the parts were made: fractions, counts a class, or 'given'.")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta(UUIDModel.Meta):
         abstract = False
         ordering = ["-created"]
-        constraints = [
-            models.UniqueConstraint(fields=["image_set", "name"], name="partition_name_unique_in_its_set")
-        ]
+        constraints = [models.UniqueConstraint(fields=["image_set", "name"], name="partition_name_unique_in_its_set")]
 
     def __str__(self) -> str:
         return f"{self.image_set}: {self.name}"

@@ -37,9 +37,7 @@ class Run(UUIDModel):
     seed = models.PositiveIntegerField(default=0)
 
     image_set = models.ForeignKey(ImageSet, on_delete=models.PROTECT, related_name="runs")
-    partition = models.ForeignKey(
-        Partition, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
-    )
+    partition = models.ForeignKey(Partition, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     classifier = models.ForeignKey(
         Classifier, null=True, blank=True, on_delete=models.PROTECT, related_name="runs",
         help_text="The classifier that is tuned, explained or evaluated; empty: trained from an architecture.",
@@ -50,9 +48,7 @@ class Run(UUIDModel):
     explanation_set = models.ForeignKey(
         "mlcore.ExplanationSet", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
     )
-    repeats = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by"
-    )
+    repeats = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by")
     control = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="control_of",
         help_text="The same run without attention supervision, to compare with.",
@@ -85,9 +81,7 @@ class Run(UUIDModel):
         ordering = ["-created"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(
-                    state__in=["queued", "claimed", "running", "succeeded", "failed", "cancelled"]
-                ),
+                condition=models.Q(state__in=["queued", "claimed", "running", "succeeded", "failed", "cancelled"]),
                 name="run_state_is_known",
             ),
             models.CheckConstraint(
@@ -95,8 +89,7 @@ class Run(UUIDModel):
                 name="run_held_has_a_token",
             ),
             models.CheckConstraint(
-                condition=~models.Q(state__in=["succeeded", "failed", "cancelled"])
-                | models.Q(ended__isnull=False),
+                condition=~models.Q(state__in=["succeeded", "failed", "cancelled"]) | models.Q(ended__isnull=False),
                 name="run_ended_has_a_time",
             ),
             models.CheckConstraint(
@@ -120,9 +113,7 @@ class RunMetric(models.Model):
 
     class Meta:
         ordering = ["step"]
-        constraints = [
-            models.UniqueConstraint(fields=["run", "name", "part", "step"], name="metric_once_a_step")
-        ]
+        constraints = [models.UniqueConstraint(fields=["run", "name", "part", "step"], name="metric_once_a_step")]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.step} = {self.value}"
@@ -159,9 +150,7 @@ class Prediction(models.Model):
     confidence = models.FloatField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["classifier", "image"], name="prediction_once_an_image")
-        ]
+        constraints = [models.UniqueConstraint(fields=["classifier", "image"], name="prediction_once_an_image")]
 
     def __str__(self) -> str:
         return f"{self.image_id}: {self.label} ({self.confidence:.2f})"

@@ -17,17 +17,11 @@ def map_path(instance: "SupervisionItem", filename: str) -> str:
 class SupervisionSet(ImmutableModel):
     image_set = models.ForeignKey(ImageSet, on_delete=models.PROTECT, related_name="supervision_sets")
     name = models.CharField(max_length=160)
-    source = models.UUIDField(
-        null=True, blank=True, help_text="UUID of the study that the answers come from."
-    )
-    participants = models.JSONField(
-        default=dict, help_text="Number of people by kind: human, simulated, imported."
-    )
+    source = models.UUIDField(null=True, blank=True, help_text="UUID of the study that the answers come from.")
+    participants = models.JSONField(default=dict, help_text="Number of people by kind: human, simulated, imported.")
     spec = models.JSONField(default=dict, help_text="Rules that were used: consensus, weights of the matrix.")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
-    stale = models.BooleanField(
-        default=False, help_text="A person whose answers are in it was deleted since."
-    )
+    stale = models.BooleanField(default=False, help_text="A person whose answers are in it was deleted since.")
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta(UUIDModel.Meta):
@@ -60,9 +54,7 @@ class SupervisionItem(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["supervision", "image"], name="supervised_once_a_set"),
             models.CheckConstraint(condition=models.Q(w_p__gte=0, w_a__gte=0), name="weights_not_negative"),
-            models.CheckConstraint(
-                condition=models.Q(w_a=0) | ~models.Q(map=""), name="attention_needs_a_map"
-            ),
+            models.CheckConstraint(condition=models.Q(w_a=0) | ~models.Q(map=""), name="attention_needs_a_map"),
         ]
 
     def __str__(self) -> str:

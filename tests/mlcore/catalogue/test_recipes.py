@@ -64,9 +64,7 @@ def test_text_from_a_form_or_command_line_becomes_the_fields_type() -> None:
 
 
 def test_differences_mark_what_is_not_default() -> None:
-    changed = [
-        line.field.name for line in differences("train", clean("train", {"epochs": 3})) if not line.is_default
-    ]
+    changed = [line.field.name for line in differences("train", clean("train", {"epochs": 3})) if not line.is_default]
     assert changed == ["epochs"]
 
 
