@@ -9,9 +9,10 @@ Importing this package costs nothing; torch is loaded when a method is first use
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from mlcore.attribution.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,29 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "explain"]
 
 
-class _Methods(Mapping[str, Any]):
-    """Method classes by name; each is imported when it is asked for."""
-
-    def __init__(self, paths: dict[str, str]) -> None:
-        self._paths = paths
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._paths:
-            raise KeyError(f"There is no method “{name}”; there are {', '.join(sorted(self._paths))}.")
-        module, _, attribute = self._paths[name].rpartition(".")
-        return getattr(import_module(module), attribute)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._paths
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-
-METHODS: Mapping[str, Any] = _Methods({"grad_cam": "mlcore.attribution.grad_cam.GradCAM"})
+METHODS: Mapping[str, Any] = Registry("method", {"grad_cam": "mlcore.attribution.grad_cam.GradCAM"})
 
 
 def explain(

@@ -1,0 +1,27 @@
+"""What a run optimises: one objective a file.
+
+    objective = OBJECTIVES["gradia"].from_recipe(recipe)
+    objective.prepare(model)
+    step = objective.loss(model, batch)
+
+Importing this package costs nothing; torch is loaded when an objective is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcore.attribution.registry import Registry
+
+__all__ = ["OBJECTIVES"]
+
+OBJECTIVES: Mapping[str, Any] = Registry(
+    "objective",
+    {
+        "supervised": "mlcore.objectives.supervised.Supervised",
+        "gradia": "mlcore.objectives.gradia.Gradia",
+        "res": "mlcore.objectives.res.Res",
+        "energy": "mlcore.objectives.energy.Energy",
+    },
+)

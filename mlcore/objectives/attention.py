@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from mlcore.attribution.grad_cam import GradCAM
-from mlcore.attribution.maps import status
 from mlcore.objectives.base import Objective
 from mlcore.objectives.batch import Batch
 
@@ -56,13 +55,29 @@ class AttentionObjective(Objective):
             return torch.zeros_like(batch.has_map)
         return (batch.w_a > 0) & batch.has_map & (batch.maps > 0).flatten(1).any(dim=1)
 
+    def maps(self, model: nn.Module, batch: Batch, counted: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, K) and raw maps (n, h, w) of the n counted images (None where there are none), from
+        one forward pass.
+        """
+        if not bool(counted.any()):
+            output = model(batch.images)
+            return getattr(output, "logits", output), None
+        logits, maps = self.cam(model).forward(
+            batch.images,
+            batch.labels,
+            create_graph=True,
+            stop_gradient_weights=self.stop_gradient_weights,
+        )
+        return logits, maps[counted]
+
 
 def count_terms(batch: Batch, counted: Tensor, maps: Tensor | None) -> dict[str, Tensor]:
     """Counts to log: images compared; those with weight but no usable person's map; constant or NaN maps."""
     wanted = (batch.w_a > 0).sum()
-    lost = torch.zeros((), dtype=torch.int64)
+    lost = wanted.new_zeros(())
     if maps is not None:
-        lost = torch.tensor(sum(word != "ok" for word in status(maps)))
+        span = maps.detach().amax(dim=(1, 2)) - maps.detach().amin(dim=(1, 2))
+        lost = (~(span > 0) | ~torch.isfinite(span)).sum()
     return {
         "images_with_map": counted.sum(),
         "images_without_usable_map": wanted - counted.sum(),

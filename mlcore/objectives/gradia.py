@@ -53,34 +53,27 @@ class Gradia(AttentionObjective):
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The loss of one batch, in the model's current mode."""
         counted = self.counted(batch)
-        logits, maps = self._maps(model, batch, counted)
+        one_forward = self.preset == "default"
+        logits, maps = (self.maps if one_forward else self._maps_image_by_image)(model, batch, counted)
         classification = weighted_cross_entropy(logits, batch)
-        attention = classification.new_zeros(())
+        distance = classification.new_zeros(0)
         if maps is not None and batch.maps is not None:
             scaled = minmax(maps, EPS if self.preset == "default" else 0.0)
             masks = (batch.maps[counted] > 0).to(scaled.dtype)
             target = attention_target(masks, (maps.shape[1], maps.shape[2]), rounded=self.preset == "gradia")
-            distance = (scaled - target).abs().mean(dim=(1, 2))
-            attention = mean_over(batch.w_a[counted].to(distance.dtype) * distance, counted.sum())
-        else:
-            attention = mean_over(attention[None], counted.sum())  # other processes may have images to count
+            distance = batch.w_a[counted].to(scaled.dtype) * (scaled - target).abs().mean(dim=(1, 2))
+        attention = mean_over(distance, counted.sum())
         total = classification + self.attention_weight * attention
         terms = {"classification": classification.detach(), "attention": attention.detach()}
         return Loss(total, terms | count_terms(batch, counted, maps), logits)
 
-    def _maps(self, model: nn.Module, batch: Batch, counted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits of the batch, and raw maps of the counted images (None where there are none)."""
-        cam = self.cam(model)
-        if self.preset == "default" and bool(counted.any()):
-            logits, maps = cam.forward(
-                batch.images,
-                batch.labels,
-                create_graph=True,
-                stop_gradient_weights=self.stop_gradient_weights,
-            )
-            return logits, maps[counted]
+    def _maps_image_by_image(
+        self, model: nn.Module, batch: Batch, counted: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `maps`, by a second forward pass for each counted image in the model's current mode."""
         output = model(batch.images)
         logits = getattr(output, "logits", output)
+        cam = self.cam(model)
         single = [
             cam.forward(
                 batch.images[index : index + 1],
