@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlcore.attribution.registry import Registry
+from mlcore.catalogue.methods import METHODS as _SPECS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "explain"]
 
 
-METHODS: Mapping[str, Any] = Registry("method", {"grad_cam": "mlcore.attribution.grad_cam.GradCAM"})
+METHODS: Mapping[str, Any] = Registry("method", {name: spec.path for name, spec in _SPECS.items()})
 
 
 def explain(

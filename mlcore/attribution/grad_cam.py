@@ -152,6 +152,21 @@ class GradCAM:
         return maps.clamp(min=0) if relu else maps
 
 
+class HiResCAM(GradCAM):
+    """Grad-CAM in the element-wise form, ReLU(Σ_c g_c ⊙ A_c)."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None = None,
+        *,
+        form: Form = "auto",
+        relu: bool = True,
+        preset: Preset = "default",
+    ) -> None:
+        super().__init__(model, layer, form=form, relu=relu, preset=preset, elementwise=True)
+
+
 def resolve_targets(logits: Tensor, targets: Targets) -> Tensor:
     """Classes (B,) as int64 on the logits' device. Raises ValueError where they do not fit the logits."""
     if callable(targets) and not isinstance(targets, Tensor):

@@ -24,7 +24,7 @@ METRICS: dict[str, Spec] = {
         Spec(
             "attention_iou_75",
             "Attention IoU at 0.75",
-            "mlcore.metrics.attention_iou.AttentionIoU",
+            "mlcore.metrics.attention_iou.AttentionIoU75",
             "Overlap of [evaluation map > 0.75] with the mask, the threshold of GRADIA.",
             "Gao et al., GRADIA, CSCW 2022",
             needs=("map", "mask"),

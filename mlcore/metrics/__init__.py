@@ -1,6 +1,6 @@
 """How good a map or a classifier is: one metric a file (definitions §7).
 
-    metric = METRICS["attention_iou"](threshold=0.5)
+    metric = METRICS["attention_iou_50"]()
     metric.update(maps, masks, names)
     metric.compute()         # {"metric": …, "value": …, "n": …, "left_out": {reason: count}}
 
@@ -13,15 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.attribution.registry import Registry
+from mlcore.catalogue.metrics import METRICS as _SPECS
 
 __all__ = ["METRICS"]
 
-METRICS: Mapping[str, Any] = Registry(
-    "metric",
-    {
-        "accuracy": "mlcore.metrics.accuracy.Accuracy",
-        "attention_iou": "mlcore.metrics.attention_iou.AttentionIoU",
-        "pointing_game": "mlcore.metrics.pointing_game.PointingGame",
-        "content_heat_map": "mlcore.metrics.content_heat_map.ContentHeatMap",
-    },
-)
+METRICS: Mapping[str, Any] = Registry("metric", {name: spec.path for name, spec in _SPECS.items()})

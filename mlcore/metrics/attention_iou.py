@@ -30,3 +30,10 @@ class AttentionIoU(MapMetric):
             return CONSTANT_MAP
         bright = large > self.threshold
         return float((bright & mask).sum() / (bright | mask).sum())
+
+
+class AttentionIoU75(AttentionIoU):
+    """Attention IoU at GRADIA's own threshold."""
+
+    def __init__(self, threshold: float = 0.75, *, relu: bool = True) -> None:
+        super().__init__(threshold, relu=relu)

@@ -13,15 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.attribution.registry import Registry
+from mlcore.catalogue.objectives import OBJECTIVES as _SPECS
 
 __all__ = ["OBJECTIVES"]
 
-OBJECTIVES: Mapping[str, Any] = Registry(
-    "objective",
-    {
-        "supervised": "mlcore.objectives.supervised.Supervised",
-        "gradia": "mlcore.objectives.gradia.Gradia",
-        "res": "mlcore.objectives.res.Res",
-        "energy": "mlcore.objectives.energy.Energy",
-    },
-)
+OBJECTIVES: Mapping[str, Any] = Registry("objective", {name: spec.path for name, spec in _SPECS.items()})

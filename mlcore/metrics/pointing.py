@@ -27,7 +27,7 @@ class PointingGame(MapMetric):
         if not tolerance >= 0:
             raise ValueError(f"The tolerance must be 0 pixels or more, not {tolerance}.")
         self.tolerance = tolerance
-        self.name = "pointing_game"
+        self.name = "pointing"
         self.classes: dict[str, int] = {}
 
     def reset(self) -> None:
