@@ -143,7 +143,7 @@ if not MEDIA_ROOT:
     )
 RUNS_DIR = Path(env.str("HARMONY_RUNS", default=str(VAR_DIR / "runs")))
 STATIC_URL = "static/"
-STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {
