@@ -252,12 +252,8 @@ class BatchLoader:
 
     def order(self, epoch: int, start: int = 0) -> list[list[int]]:
         """Positions of this process's share of every batch of an epoch, from batch `start` on."""
-        places = (
-            shuffled(self.frames.ids, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
-        )
-        return [
-            [places[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]
-        ]
+        places = shuffled(self.frames.ids, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
+        return [[places[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[RawBatch]:
         """Batches of an epoch, from batch `start` on."""

@@ -8,7 +8,7 @@ class JobError(ValueError):
 
 
 class Cancelled(Exception):
-    """The job stopped because it was asked to; `checkpoint` is where it can be taken up again, if anywhere."""
+    """The job stopped because it was asked to; `checkpoint` is where it can go on, if anywhere."""
 
     def __init__(self, checkpoint: str | None = None) -> None:
         super().__init__("The job was cancelled.")

@@ -22,7 +22,7 @@ METRIC_ROWS = 200
 
 
 class JsonLines:
-    """An `emit` that writes each event as one line to a file descriptor, whole lines only, from any thread."""
+    """An `emit` that writes each event as one line to a file descriptor, whole, from any thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -37,7 +37,7 @@ class JsonLines:
 
 
 def finite(value: Any) -> Any:
-    """The same structure with numbers that JSON knows: NaN and infinities become None, numpy scalars plain."""
+    """The same structure with numbers that JSON knows: NaN and infinities become None."""
     if isinstance(value, dict):
         return {str(key): finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

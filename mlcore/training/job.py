@@ -50,7 +50,11 @@ class ClassifierSpec:
 
 @dataclass(slots=True, frozen=True)
 class Job:
-    """One job; see `parse`."""
+    """One job; see `parse`.
+
+    A training job trains on the parts train and annotation_pool as given (a job of phase 1 leaves the pool
+    out), chooses its epoch on validation and looks at test only when the recipe says so.
+    """
 
     kind: str
     run: str
@@ -89,6 +93,7 @@ def parse(raw: Mapping[str, Any]) -> Job:
     parts = {name: [_item(entry, name) for entry in entries or ()] for name, entries in raw["parts"].items()}
     _refuse_unknown_parts(parts)
     _refuse_shared_images(parts)
+    _refuse_drawn_images_outside_training(parts)
     _refuse_labels_outside(parts, classifier.num_classes, required=kind == "train")
     _refuse_absent_files(item for items in parts.values() for item in items)
     return Job(
@@ -163,6 +168,16 @@ def _refuse_shared_images(parts: Mapping[str, list[Item]]) -> None:
             seen[item.id] = name
 
 
+def _refuse_drawn_images_outside_training(parts: Mapping[str, list[Item]]) -> None:
+    for name in ("validation", "test"):
+        for item in parts.get(name, ()):
+            if item.w_a > 0:
+                raise JobError(
+                    f"The image {item.id} of the part “{name}” carries attention supervision (w_a > 0); "
+                    "images that people rated or drew on belong to the annotation pool."
+                )
+
+
 def _refuse_labels_outside(parts: Mapping[str, list[Item]], count: int, *, required: bool) -> None:
     for name, items in parts.items():
         for item in items:
@@ -170,18 +185,11 @@ def _refuse_labels_outside(parts: Mapping[str, list[Item]], count: int, *, requi
                 if required:
                     raise JobError(f"The image {item.id} of the part “{name}” has no label.")
             elif not 0 <= item.label < count:
-                raise JobError(
-                    f"The image {item.id} has label {item.label}; the labels are 0 to {count - 1}."
-                )
+                raise JobError(f"The image {item.id} has label {item.label}; the labels are 0 to {count - 1}.")
 
 
 def _refuse_absent_files(items: Iterable[Item]) -> None:
-    absent = [
-        path
-        for item in items
-        for path in (item.path, item.map, item.truth)
-        if path and not Path(path).is_file()
-    ]
+    absent = [path for item in items for path in (item.path, item.map, item.truth) if path and not Path(path).is_file()]
     if absent:
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
         raise JobError(f"The file {Path(absent[0]).name}{more} does not exist any more.")

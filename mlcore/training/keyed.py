@@ -24,6 +24,4 @@ def below(bits: int, count: int) -> int:
 
 def shuffled(names: Sequence[str], seed: int, epoch: int) -> list[int]:
     """Positions of `names` in the order of this epoch."""
-    return sorted(
-        range(len(names)), key=lambda index: (draw(seed, epoch, names[index], "order"), names[index])
-    )
+    return sorted(range(len(names)), key=lambda index: (draw(seed, epoch, names[index], "order"), names[index]))

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mlcore.training.errors import JobError
 from mlcore.training.job import Item
@@ -67,13 +67,13 @@ def read_map(path: str | Path) -> NDArray[np.int8]:
 def draw_boxes(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.int8]:
     """The union of boxes on a picture of (width, height) as (H, W) int8: 1 inside, −1 outside.
 
-    A box covers the pixels whose area it touches: columns ⌊x0⌋ … ⌈x1⌉ − 1.
+    A pixel is inside by its centre, as in `mlcore.metrics.base.boxes_to_mask`.
     """
     width, height = size
     drawn = np.full((height, width), -1, dtype=np.int8)
     for left, top, right, bottom in boxes:
-        columns = slice(max(math.floor(left), 0), max(math.ceil(right), 0))
-        rows = slice(max(math.floor(top), 0), max(math.ceil(bottom), 0))
+        columns = slice(max(math.ceil(left - 0.5), 0), max(math.ceil(right - 0.5), 0))
+        rows = slice(max(math.ceil(top - 0.5), 0), max(math.ceil(bottom - 0.5), 0))
         drawn[rows, columns] = 1
     return drawn
 
@@ -150,12 +150,31 @@ def reference_of(item: Item, size: tuple[int, int]) -> NDArray[np.bool_] | None:
     return None
 
 
-def load_frame(
-    item: Item, geometry: Geometry, *, supervision: str = "masks", reference: bool = True
-) -> Frame:
+def size_of(path: str | Path) -> tuple[int, int]:
+    """(width, height) of a picture as it is seen, without decoding it. Raises JobError as `read_picture`."""
+    try:
+        with Image.open(path) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise JobError(f"The picture {Path(path).name} cannot be read ({error}).") from error
+    return (height, width) if turned else (width, height)
+
+
+def reference_in_window(item: Item, geometry: Geometry) -> NDArray[np.bool_] | None:
+    """`reference_of` at the picture's own scale, cut to what the classifier sees of it."""
+    size = size_of(item.path)
+    whole = reference_of(item, size)
+    if whole is None:
+        return None
+    left, top, right, bottom = geometry.window(size)
+    return whole[top:bottom, left:right]
+
+
+def load_frame(item: Item, geometry: Geometry, *, supervision: str = "maps", reference: bool = True) -> Frame:
     """Read an item and apply the fixed geometry.
 
-    supervision: "masks" takes the item's map, "boxes" its boxes, "none" leaves it out. Pictures are scaled
+    supervision: "maps" takes the item's map, "boxes" its boxes, "none" leaves it out. Pictures are scaled
     bilinearly with antialiasing, masks by nearest neighbour. Raises JobError naming a file that is damaged,
     too small, or a mask whose size is not its picture's.
     """
@@ -168,7 +187,7 @@ def load_frame(
             f"{geometry.size}; choose a resize other than “none” or a smaller image size."
         )
     drawn: NDArray[np.int8] | None = None
-    if supervision == "masks" and item.map is not None:
+    if supervision == "maps" and item.map is not None:
         drawn = _of_size(read_map(item.map), size, item.map)
     elif supervision == "boxes" and item.boxes:
         drawn = draw_boxes(item.boxes, size)
@@ -185,8 +204,8 @@ def load_frame(
 def _of_size(mask: NDArray[np.int8], size: tuple[int, int], path: str) -> NDArray[np.int8]:
     if mask.shape != (size[1], size[0]):
         raise JobError(
-            f"The mask {Path(path).name} is {mask.shape[1]}×{mask.shape[0]}, its picture {size[0]}×{size[1]}; "
-            "they must have the same size."
+            f"The mask {Path(path).name} is {mask.shape[1]}×{mask.shape[0]}, "
+            f"its picture {size[0]}×{size[1]}; they must have the same size."
         )
     return mask
 

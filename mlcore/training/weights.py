@@ -73,9 +73,7 @@ def _unwrap(found: Any) -> dict[str, torch.Tensor]:
     if not isinstance(found, Mapping):
         return {}
     return {
-        str(name).removeprefix("module."): value
-        for name, value in found.items()
-        if isinstance(value, torch.Tensor)
+        str(name).removeprefix("module."): value for name, value in found.items() if isinstance(value, torch.Tensor)
     }
 
 

@@ -1,0 +1,104 @@
+"""``python -m mlcore.training.launch JOB.json``: one job in a process of its own.
+
+Standard output carries events, one JSON object a line, and nothing else: whatever libraries print goes to
+standard error. SIGTERM (or SIGINT) asks the job to stop: it finishes its step, writes a checkpoint, says
+"cancelled" and exits with 3. The process ends with its parent: when the pipe on its standard input closes,
+and on Linux also by a signal from the kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Spinning threads of two torch processes take each other's time; OpenMP reads this when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+ORPHANED = 4
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job named on the command line; the exit status is returned (0, 1, 3; 2 for a wrong call)."""
+    if len(arguments) != 1:
+        print("usage: python -m mlcore.training.launch JOB.json", file=sys.stderr)
+        return 2
+    descriptor = _take_standard_output()
+    parent = os.getppid()
+    _end_with_parent(parent)
+    stop = threading.Event()
+
+    def ask_to_stop(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+
+    from mlcore.training.events import JsonLines
+
+    emit = JsonLines(descriptor)
+    try:
+        job: dict[str, Any] = json.loads(Path(arguments[0]).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        emit({"event": "failed", "reason": f"The job file cannot be read ({error})."})
+        return 1
+    # Late, because loading torch takes seconds in which a stop has to be noticed too.
+    from mlcore.training.jobs import run_job
+
+    try:
+        return run_job(job, emit, stop.is_set)
+    except BrokenPipeError:
+        return ORPHANED
+
+
+def _take_standard_output() -> int:
+    """Keep standard output for events alone; prints of Python and of compiled code go to standard error."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return kept
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent is gone."""
+
+    def end_if_orphaned(signum: int, frame: FrameType | None) -> None:
+        # The kernel sends the signal when the THREAD that started us ends; the parent may well live on.
+        if os.getppid() != parent:
+            os._exit(ORPHANED)
+
+    if sys.platform == "linux":
+        signal.signal(signal.SIGUSR1, end_if_orphaned)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the kernel was told
+            os._exit(ORPHANED)
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return
+    # Only a pipe tells of a parent's end; a terminal or /dev/null says nothing, or the wrong thing.
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        threading.Thread(target=_wait_for_end_of_input, name="parent-watch", daemon=True).start()
+
+
+def _wait_for_end_of_input() -> None:
+    while True:
+        try:
+            if not os.read(0, 4096):
+                os._exit(ORPHANED)
+        except InterruptedError:
+            continue
+        except OSError:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

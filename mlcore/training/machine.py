@@ -1,0 +1,180 @@
+"""Where a job computes: device, precision, processes, and everything that has to be fixed for equal
+results.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import accelerate
+import numpy as np
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
+from torch import nn
+
+from mlcore.training.errors import JobError
+from mlcore.training.vision import torchvision
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+@dataclass(slots=True)
+class Machine:
+    """The accelerator of this process, and how many there are."""
+
+    accelerator: Accelerator
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+        return self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        """This process among all."""
+        return self.accelerator.process_index
+
+    @property
+    def processes(self) -> int:
+        """How many processes share the batches."""
+        return self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process reports and writes."""
+        return self.accelerator.is_main_process
+
+    def autocast(self) -> Any:
+        """Mixed precision for a forward pass, as chosen."""
+        return self.accelerator.autocast()
+
+    def agree(self, flag: bool) -> bool:
+        """True in every process where it is true in one. Every process must call it."""
+        if self.processes == 1:
+            return flag
+        raised = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return bool(raised.item())
+
+    def from_main(self, value: Any) -> Any:
+        """The main process's value in every process. Every process must call it."""
+        if self.processes == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def from_all(self, value: Any) -> list[Any]:
+        """Every process's value, by rank, in every process. Every process must call it."""
+        if self.processes == 1:
+            return [value]
+        box: list[Any] = [None] * self.processes
+        dist.all_gather_object(box, value)
+        return box
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replace gradients by their mean over the processes.
+
+        Done by hand instead of by a wrapper around the model: objectives differentiate maps inside the step,
+        reach layers by name and may own parameters, none of which such wrappers support.
+        """
+        if self.processes == 1:
+            return
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    # An objective may leave a parameter out in one process and use it in another.
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+                parameter.grad.div_(self.processes)
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the main one's buffers (running statistics)."""
+        if self.processes > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+
+def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
+    """Choose the device ("auto", "cpu", "cuda", "cuda:1", "mps") and the precision of this process.
+
+    Raises JobError where the machine lacks what is asked for.
+    """
+    if mixed_precision not in PRECISIONS:
+        raise JobError(f"“mixed_precision” must be one of {', '.join(PRECISIONS)}, not “{mixed_precision}”.")
+    kind = device.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise JobError(f"There is no device “{device}”; choose auto, cpu or cuda.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise JobError("This machine has no CUDA device; choose the device “auto” or “cpu”.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise JobError("This machine has no MPS device; choose the device “auto” or “cpu”.")
+    on_cpu = kind == "cpu" or (
+        kind == "auto" and not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    )
+    if mixed_precision == "fp16" and on_cpu:
+        raise JobError("Mixed precision fp16 needs a GPU; choose bf16 or none.")
+    if kind == "cuda" and ":" in device:
+        torch.cuda.set_device(device)
+    if not (dist.is_available() and dist.is_initialized()) and PartialState._shared_state:
+        # accelerate keeps its choice for the life of the process; a second job here may choose otherwise.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        mixed_precision=mixed_precision,
+        # The other processes wait while the first one evaluates.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))]
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1
+        else None,
+    )
+    threads = os.environ.get("HARMONY_TORCH_THREADS")
+    if threads:
+        torch.set_num_threads(max(int(threads), 1))
+    return Machine(accelerator)
+
+
+def fix_randomness(seed: int) -> None:
+    """Seed every generator and ask for deterministic algorithms (with a warning where there is none)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    # Read by cuBLAS at its first call; without it two equal products may differ in the last bit.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def random_state() -> dict[str, Any]:
+    """States of torch's generators (the only ones that training draws from), for a checkpoint."""
+    state: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` took."""
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "accelerate": accelerate.__version__,
+        "numpy": np.__version__,
+        "threads": str(torch.get_num_threads()),
+        "machine": platform.platform(),
+    }

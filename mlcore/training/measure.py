@@ -1,0 +1,185 @@
+"""Looking at a part with a classifier as it is: predictions, accuracy, and how its maps fit the references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlcore.attribution.grad_cam import GradCAM
+from mlcore.metrics.accuracy import Accuracy
+from mlcore.metrics.attention_iou import AttentionIoU
+from mlcore.metrics.base import MapMetric, Metric
+from mlcore.metrics.content_heat_map import ContentHeatMap
+from mlcore.metrics.pointing import PointingGame
+from mlcore.training.data import BatchLoader, RawBatch
+from mlcore.training.errors import Cancelled
+from mlcore.training.machine import Machine
+from mlcore.training.pictures import reference_in_window
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Viewing:
+    """How pictures reach the classifier, and what of its maps is measured.
+
+    maps: make the predicted class's map and measure attention IoU at `thresholds` where a reference exists.
+    pointing_tolerance: also measure the content heat map and play the pointing game, the latter on the true
+        class's map (None: neither). relu: of the map.
+    """
+
+    normalise: str = "imagenet"
+    channels_last: bool = False
+    maps: bool = False
+    thresholds: Sequence[float] = (0.5, 0.75)
+    pointing_tolerance: float | None = None
+    layer: str | None = None
+    preset: str = "default"
+    elementwise: bool = False
+    relu: bool = True
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What was seen: the mean loss, one row a prediction, and the metrics by name."""
+
+    loss: float | None = None
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+    def value(self, name: str) -> float | None:
+        """A metric's value; None where nothing was counted."""
+        return self.metrics[name].compute()["value"] if name in self.metrics else None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of a "scores" event."""
+        return [metric.compute() | {"per_image": dict(metric.per_image)} for metric in self.metrics.values()]
+
+
+def cam_of(model: nn.Module, viewing: Viewing) -> GradCAM:
+    """Grad-CAM as metrics look at it."""
+    return GradCAM(
+        model,
+        viewing.layer or None,
+        relu=viewing.relu,
+        preset=viewing.preset,  # type: ignore[arg-type]
+        elementwise=viewing.elementwise,
+    )
+
+
+def measure(
+    machine: Machine,
+    model: nn.Module,
+    loader: BatchLoader,
+    viewing: Viewing,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Measurement:
+    """Predictions and metrics of every item of a loader, in eval mode; the model's mode is put back.
+
+    Items without a label count in no metric but those of maps. Raises Cancelled between batches.
+    """
+    training = model.training
+    model.eval()
+    try:
+        return _measure(machine, model, loader, viewing, progress, cancelled)
+    finally:
+        model.train(training)
+
+
+def _measure(
+    machine: Machine,
+    model: nn.Module,
+    loader: BatchLoader,
+    viewing: Viewing,
+    progress: Progress | None,
+    cancelled: Callable[[], bool],
+) -> Measurement:
+    items = loader.frames.items
+    referenced = viewing.maps and any(item.has_reference for item in items)
+    accuracy = Accuracy()
+    on_maps: list[MapMetric] = [
+        AttentionIoU(threshold, relu=viewing.relu) for threshold in dict.fromkeys(viewing.thresholds)
+    ]
+    if viewing.pointing_tolerance is not None:
+        on_maps.append(ContentHeatMap())
+    pointing = None if viewing.pointing_tolerance is None else PointingGame(viewing.pointing_tolerance)
+    cam = cam_of(model, viewing) if referenced else None
+    losses: list[Tensor] = []
+    found = Measurement(metrics={accuracy.name: accuracy})
+    if referenced:
+        found.metrics |= {metric.name: metric for metric in on_maps}
+        if pointing is not None:
+            found.metrics[pointing.name] = pointing
+    for number, raw in enumerate(loader.epoch()):
+        if cancelled():
+            raise Cancelled
+        batch = raw.to_batch(machine.device, viewing.normalise, channels_last=viewing.channels_last)
+        with torch.no_grad(), machine.autocast():
+            if cam is not None:
+                logits, maps = cam.forward(batch.images, _predicted, create_graph=False)
+            else:
+                logits, maps = _plain(model(batch.images)), None
+        logits = logits.float().cpu()
+        labelled = raw.labels >= 0
+        names = [name for name, known in zip(raw.ids, labelled.tolist(), strict=True) if known]
+        if names:
+            accuracy.update(logits[labelled], raw.labels[labelled], names)
+            losses.append(functional.cross_entropy(logits[labelled], raw.labels[labelled], reduction="none"))
+        confidences, classes = logits.softmax(dim=1).max(dim=1)
+        found.predictions += [
+            {"image": name, "label": label, "confidence": confidence}
+            for name, label, confidence in zip(raw.ids, classes.tolist(), confidences.tolist(), strict=True)
+        ]
+        if maps is not None and raw.truths is not None:
+            seen = raw.has_truth
+            marked = [name for name, has in zip(raw.ids, seen.tolist(), strict=True) if has]
+            maps = maps.float().cpu()
+            for metric in on_maps:
+                metric.update(maps[seen], raw.truths[seen], marked)
+            if pointing is not None:
+                _point(pointing, cam, machine, batch.images, maps, logits, raw, loader)
+        if progress is not None:
+            progress(number + 1, len(loader))
+    found.loss = torch.cat(losses).mean().item() if losses else None
+    return found
+
+
+def _predicted(logits: Tensor) -> Tensor:
+    return logits.argmax(dim=1)
+
+
+def _plain(output: Any) -> Tensor:
+    return getattr(output, "logits", output)
+
+
+def _point(
+    pointing: PointingGame,
+    cam: GradCAM | None,
+    machine: Machine,
+    images: Tensor,
+    maps: Tensor,
+    logits: Tensor,
+    raw: RawBatch,
+    loader: BatchLoader,
+) -> None:
+    """The pointing game asks where the TRUE class is; only wrongly predicted images need another map."""
+    rows = (raw.has_truth & (raw.labels >= 0)).nonzero()[:, 0]
+    wrong = rows[logits[rows].argmax(dim=1) != raw.labels[rows]]
+    maps = maps.clone()
+    if len(wrong) and cam is not None:
+        with torch.no_grad(), machine.autocast():
+            chosen = raw.labels[wrong].to(machine.device)
+            _, others = cam.forward(images[wrong.to(machine.device)], chosen, create_graph=False)
+        maps[wrong] = others.float().cpu()
+    for row in rows.tolist():
+        # Read again at the picture's own size, one at a time: sizes differ, and all at once would not fit.
+        mask = reference_in_window(loader.frames.items[raw.positions[row]], loader.frames.geometry)
+        if mask is not None:
+            pointing.update(maps[row : row + 1], [torch.from_numpy(mask)], [raw.ids[row]], [int(raw.labels[row])])

@@ -1,0 +1,118 @@
+"""The end of a training run: the chosen weights, and one full look at validation (and test, where asked
+for).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mlcore.training.errors import JobError
+from mlcore.training.events import Reporter
+from mlcore.training.job import Job
+from mlcore.training.machine import Machine
+from mlcore.training.measure import Measurement, measure
+from mlcore.training.selection import Selection
+from mlcore.training.setup import loader_of, viewing_of
+from mlcore.training.weights import load_weights, save_weights
+
+WEIGHTS = "weights.safetensors"
+POINTING_TOLERANCE = 15.0
+
+
+def epoch_path(job: Job, number: int) -> Path:
+    """Where the weights of an epoch wait that may still be chosen."""
+    return job.workdir / f"epoch-{number:05d}.safetensors"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system has no links; whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def finish(
+    job: Job,
+    machine: Machine,
+    model: nn.Module,
+    selection: Selection,
+    reporter: Reporter,
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """Write the chosen weights, measure them, and give the fields of the "result" event.
+
+    The test part is looked at here only, once, with the chosen weights, and only if the recipe asks for it.
+    """
+    if not machine.is_main:
+        return {}
+    chosen = selection.best()
+    if chosen is None:
+        raise JobError("The run has no epoch to keep.")
+    weights = job.workdir / WEIGHTS
+    try:
+        if selection.rule == "last":
+            save_weights(model, weights)
+        else:
+            link_or_copy(epoch_path(job, chosen.number), weights)
+            model.load_state_dict(load_weights(weights))
+    except OSError as error:
+        raise JobError(f"The weights could not be written ({error.strerror or error}).") from error
+    summary: dict[str, Any] = {
+        "epochs": selection.epochs[-1].number,
+        "weights_sha256": sha256_of(weights),
+    }
+    parts = ["validation"] if job.parts.get("validation") else []
+    if job.option("evaluate_test", False):
+        if not job.parts.get("test"):
+            raise JobError("The final look at the test part was asked for, but there is no test part.")
+        parts.append("test")
+    for part in parts:
+        if part == "test":
+            reporter.log("Final look at the test part, with the chosen weights.", "warning")
+        summary[part] = report_part(job, machine, model, part, reporter, cancelled)
+    return {"weights": WEIGHTS, "selected_epoch": chosen.number, "summary": summary}
+
+
+def report_part(
+    job: Job,
+    machine: Machine,
+    model: nn.Module,
+    part: str,
+    reporter: Reporter,
+    cancelled: Callable[[], bool],
+    **viewing: Any,
+) -> dict[str, float | None]:
+    """Measure a part in full and send its predictions and scores; the values by name are returned."""
+    options: dict[str, Any] = {"maps": True, "pointing_tolerance": POINTING_TOLERANCE}
+    found: Measurement = measure(
+        machine,
+        model,
+        # Seen once: reading ahead would only take memory.
+        loader_of(job, machine, job.parts[part], reporter, reference=True, keep=False),
+        viewing_of(job, **options | viewing),
+        progress=lambda done, total: reporter.progress(f"looking at {part}", done, total),
+        cancelled=cancelled,
+    )
+    reporter.send("predictions", part=part, rows=found.predictions)
+    reporter.send("scores", part=part, rows=found.rows())
+    return {name: found.value(name) for name in found.metrics}
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
