@@ -33,10 +33,15 @@ install: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-demo: install
+# A key of this installation's own; never overwritten.
+.env: | .venv/.installed
+	@umask 077
+	@$(BIN)/python -c 'import secrets; print("SECRET_KEY=" + secrets.token_urlsafe(50))' > .env
+
+demo: install .env
 	@exec $(BIN)/python manage.py demo
 
-up: install
+up: install .env
 	@exec $(BIN)/python manage.py up
 
 test: .venv/.installed-dev lint types test-sqlite test-postgres

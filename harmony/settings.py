@@ -16,12 +16,13 @@ from django.core.exceptions import ImproperlyConfigured
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+TESTING = "pytest" in sys.modules
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env", overwrite=False)
+if not TESTING:  # tests say by themselves where they run
+    environ.Env.read_env(BASE_DIR / ".env", overwrite=False)
 
 DEBUG = env.bool("DEBUG", default=False)
 VAR_DIR = Path(env.str("HARMONY_VAR", default=str(BASE_DIR / "var")))
-TESTING = "pytest" in sys.modules
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
@@ -266,5 +267,8 @@ LOGGING = {
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 for _folder in ("queue", "queue-control", "queue-processed", "runs", "media"):
     (VAR_DIR / _folder).mkdir(exist_ok=True)
+if not STATIC_ROOT.exists():
+    STATIC_ROOT.mkdir(parents=True)
+WHITENOISE_USE_FINDERS = DEBUG or TESTING
 
 SILENCED_SYSTEM_CHECKS: list[str] = []
