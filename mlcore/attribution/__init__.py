@@ -24,9 +24,7 @@ __all__ = ["METHODS", "explain"]
 METHODS: Mapping[str, Any] = Registry("method", {name: spec.path for name, spec in _SPECS.items()})
 
 
-def explain(
-    model: nn.Module, images: Tensor, targets: Any, method: str = "grad_cam", **options: Any
-) -> Tensor:
+def explain(model: nn.Module, images: Tensor, targets: Any, method: str = "grad_cam", **options: Any) -> Tensor:
     """Maps (B, h, w) float32 of what `model` looked at in `images` (B, 3, H, W) for `targets` (B,).
 
     method: a name in METHODS; options: those of its constructor. Raises KeyError for an unknown method.

@@ -81,9 +81,7 @@ class GradCAM:
         with _evaluating(self.model), torch.inference_mode(False), torch.no_grad():
             with capture(self.model, self.layer, cut=self.head is None) as captured:
                 logits = _logits(self.model(images))
-            raw = self._raw_maps(
-                logits, captured.output, resolve_targets(logits, targets), create_graph=False
-            )
+            raw = self._raw_maps(logits, captured.output, resolve_targets(logits, targets), create_graph=False)
             maps = self._finish(raw.detach(), self.relu_in_explain).float()
             return upsample(maps, _HARMONY_SIZE) if self.preset == "harmony" else maps
 
@@ -139,9 +137,7 @@ class GradCAM:
                 )
             chosen = logits.gather(1, targets[:, None]).sum()
             # .backward() would add to every parameter's .grad; grad() touches nothing.
-            (gradient,) = torch.autograd.grad(
-                chosen, features, create_graph=second_order, retain_graph=keep_graph
-            )
+            (gradient,) = torch.autograd.grad(chosen, features, create_graph=second_order, retain_graph=keep_graph)
             gradient, features = _at_least_float32(gradient), _at_least_float32(features)
             if self.elementwise:
                 return (gradient * features).sum(dim=1)

@@ -36,9 +36,7 @@ class ClosedFormHead:
         """(K, C)."""
         return self.module.weight.flatten(1)
 
-    def maps(
-        self, features: Tensor, targets: Tensor, *, elementwise: bool, stop_gradient_weights: bool
-    ) -> Tensor:
+    def maps(self, features: Tensor, targets: Tensor, *, elementwise: bool, stop_gradient_weights: bool) -> Tensor:
         """Σ_c α_c A_c (or Σ_c g_c ⊙ A_c), before any ReLU.
 
         features (B, C, h, w), targets (B,) → (B, h, w). Differentiable by the features, and by the head's

@@ -62,9 +62,7 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
         return inner.get_submodule(canonical(layer))
     except AttributeError:
         names = ", ".join(name for name, _ in inner.named_children())
-        raise ValueError(
-            f"There is no layer “{layer}” in {type(inner).__name__}; it is made of {names}."
-        ) from None
+        raise ValueError(f"There is no layer “{layer}” in {type(inner).__name__}; it is made of {names}.") from None
 
 
 def canonical(layer: str) -> str:
@@ -88,9 +86,7 @@ class Captured:
 
 
 @contextmanager
-def capture(
-    model: nn.Module, layer: str, *, require_grad: bool = False, cut: bool = False
-) -> Iterator[Captured]:
+def capture(model: nn.Module, layer: str, *, require_grad: bool = False, cut: bool = False) -> Iterator[Captured]:
     """Read the output of `layer` during a forward pass inside the block; the hook goes even on error.
 
     The rest of the network sees a copy, so an in-place operation after the layer (DenseNet's ReLU, a

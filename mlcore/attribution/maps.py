@@ -16,20 +16,22 @@ def minmax(maps: Tensor, eps: float = 1e-8) -> Tensor:
 
     A map that is constant or not finite becomes zero and carries no gradient; `status` counts it.
     """
+    fixed = maps.detach()
+    span = fixed.amax(dim=(1, 2), keepdim=True) - fixed.amin(dim=(1, 2), keepdim=True)
+    usable = torch.isfinite(span) & (span > 0)
+    # Replaced before anything else: a NaN that torch.where hides afterwards still poisons the gradient.
+    maps = torch.where(usable, maps, torch.zeros_like(maps))
     low = maps.amin(dim=(1, 2), keepdim=True)
     span = maps.amax(dim=(1, 2), keepdim=True) - low
-    usable = torch.isfinite(span) & (span > 0)
-    # Unusable maps are replaced before the division: a NaN behind torch.where still poisons the gradient.
-    safe = torch.where(usable, maps - low, torch.zeros_like(maps))
-    return safe / (torch.where(usable, span, torch.ones_like(span)) + eps)
+    return (maps - low) / torch.where(usable, span + eps, torch.ones_like(span))
 
 
-def normalise_max(maps: Tensor, eps: float = 0.0) -> Tensor:
+def normalise_max(maps: Tensor) -> Tensor:
     """Each map divided by its own maximum: (B, h, w) → (B, h, w). Without a positive finite one: zero."""
     top = maps.amax(dim=(1, 2), keepdim=True)
     usable = torch.isfinite(maps).all(dim=2, keepdim=True).all(dim=1, keepdim=True) & (top > 0)
-    safe = torch.where(usable, maps, torch.zeros_like(maps))
-    return safe / (torch.where(usable, top, torch.ones_like(top)) + eps)
+    maps = torch.where(usable, maps, torch.zeros_like(maps))
+    return maps / torch.where(usable, maps.amax(dim=(1, 2), keepdim=True), torch.ones_like(top))
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -54,6 +56,4 @@ def status(maps: Tensor) -> list[Status]:
     flat = maps.detach().flatten(1)
     finite = torch.isfinite(flat).all(dim=1).tolist()
     constant = (flat.amax(dim=1) == flat.amin(dim=1)).tolist()
-    return [
-        "nonfinite" if not f else "constant" if c else "ok" for f, c in zip(finite, constant, strict=True)
-    ]
+    return ["nonfinite" if not f else "constant" if c else "ok" for f, c in zip(finite, constant, strict=True)]

@@ -69,9 +69,5 @@ def mean_over(values: Tensor, count: Tensor) -> Tensor:
 
 def weighted_cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
     """mean_i(w_p · CE_i), a scalar."""
-    single = F.cross_entropy(
-        logits.float() if logits.dtype.itemsize < 4 else logits, batch.labels, reduction="none"
-    )
-    return mean_over(
-        batch.w_p.to(single.dtype) * single, torch.as_tensor(float(len(batch)), device=single.device)
-    )
+    single = F.cross_entropy(logits.float() if logits.dtype.itemsize < 4 else logits, batch.labels, reduction="none")
+    return mean_over(batch.w_p.to(single.dtype) * single, torch.as_tensor(float(len(batch)), device=single.device))

@@ -58,8 +58,12 @@ class Energy(AttentionObjective):
 
 def energy_inside(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """ΣA⁺m / ΣA⁺ of maps (N, h, w) in masks (N, H, W) → shares (N,), and (N,) bool: ΣA⁺ > 1e-7 and finite."""
-    large = upsample(maps.clamp(min=0), (masks.shape[1], masks.shape[2]))
-    whole = large.sum(dim=(1, 2))
+    size = (masks.shape[1], masks.shape[2])
+    large = upsample(maps.clamp(min=0), size)
+    whole = large.detach().sum(dim=(1, 2))
     usable = (whole > SMALLEST_ENERGY) & torch.isfinite(whole)
+    # Replaced before the division: a NaN that torch.where hides afterwards still poisons the gradient.
+    large = torch.where(usable[:, None, None], large, torch.zeros_like(large))
+    whole = large.sum(dim=(1, 2))
     inside = (large * masks.to(large.dtype)).sum(dim=(1, 2))
     return inside / torch.where(usable, whole, torch.ones_like(whole)), usable

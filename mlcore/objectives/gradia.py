@@ -67,9 +67,7 @@ class Gradia(AttentionObjective):
         terms = {"classification": classification.detach(), "attention": attention.detach()}
         return Loss(total, terms | count_terms(batch, counted, maps), logits)
 
-    def _maps_image_by_image(
-        self, model: nn.Module, batch: Batch, counted: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def _maps_image_by_image(self, model: nn.Module, batch: Batch, counted: Tensor) -> tuple[Tensor, Tensor | None]:
         """As `maps`, by a second forward pass for each counted image in the model's current mode."""
         output = model(batch.images)
         logits = getattr(output, "logits", output)

@@ -1,0 +1,144 @@
+"""Explaining leaves no trace on the model, also where it fails half-way (definitions §1)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mlcore.attribution.grad_cam import GradCAM
+from mlcore.attribution.layers import capture
+from tests.mlcore.attribution.nets import PoolLinear, images
+
+FORMS = ["closed", "autograd"]
+
+
+class Breaks(nn.Module):
+    """Passes through, or raises when told to."""
+
+    broken = False
+
+    def forward(self, values: Tensor) -> Tensor:
+        if self.broken:
+            raise RuntimeError("the network broke")
+        return values
+
+
+class Fragile(PoolLinear):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features.insert(2, Breaks())
+        self.drop = nn.Sequential(Breaks(), nn.Dropout(0.5))
+
+
+def trained_a_little() -> Fragile:
+    """In train mode with one module frozen in eval mode, with gradients from a step before."""
+    torch.manual_seed(1)
+    model = Fragile().double().train()
+    model.features[1].eval()
+    model(images()).sum().backward()
+    return model
+
+
+def traces(model: nn.Module) -> dict[str, Any]:
+    found: dict[str, Any] = {name: value.clone() for name, value in model.state_dict().items()}
+    found |= {f"{name} grad": parameter.grad.clone() for name, parameter in model.named_parameters()}
+    found |= {f"{name} learns": parameter.requires_grad for name, parameter in model.named_parameters()}
+    found |= {f"{name} mode": module.training for name, module in model.named_modules()}
+    found |= {
+        f"{name} hooks": (
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+            len(module._backward_hooks),
+            len(module._backward_pre_hooks),
+        )
+        for name, module in model.named_modules()
+    }
+    found["random state"] = torch.get_rng_state()
+    found["grad mode"] = torch.is_grad_enabled()
+    found["inference mode"] = torch.is_inference_mode_enabled()
+    return found
+
+
+def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        same = torch.equal(value, after[name]) if isinstance(value, Tensor) else value == after[name]
+        assert same, name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_explaining_leaves_no_trace(form: str) -> None:
+    model = trained_a_little()
+    method = GradCAM(model, form=form)
+    before = traces(model)
+    maps = method.explain(images(), torch.tensor([0, 1, 2]))
+    assert_same(before, traces(model))
+    assert not maps.requires_grad
+    assert maps.dtype == torch.float32
+
+
+def break_before(model: Fragile) -> None:
+    model.features[2].broken = True
+
+
+def break_after(model: Fragile) -> None:
+    model.drop[0].broken = True
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("how", [break_before, break_after])
+def test_a_network_that_breaks_is_left_as_it_was(form: str, how: Callable[[Fragile], None]) -> None:
+    model = trained_a_little()
+    method = GradCAM(model, form=form)
+    how(model)
+    before = traces(model)
+    with pytest.raises(RuntimeError, match="the network broke"):
+        method.explain(images(), torch.tensor([0, 1, 2]))
+    assert_same(before, traces(model))
+    with pytest.raises(RuntimeError, match="the network broke"):
+        method.forward(images(), torch.tensor([0, 1, 2]), create_graph=True)
+    assert traces(model)["features hooks"] == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_wrong_target_leaves_no_trace(form: str) -> None:
+    model = trained_a_little()
+    method = GradCAM(model, form=form)
+    before = traces(model)
+    with pytest.raises(ValueError, match="0 to 3"):
+        method.explain(images(), torch.tensor([0, 1, 9]))
+    assert_same(before, traces(model))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_shared_forward_keeps_the_mode_and_counts_the_batch_once(form: str) -> None:
+    model = trained_a_little()
+    model.train()
+    before = traces(model)
+    GradCAM(model, form=form).forward(images(), torch.tensor([0, 1, 2]), create_graph=True)
+    after = traces(model)
+    assert after["features.1.num_batches_tracked"] == before["features.1.num_batches_tracked"] + 1
+    assert all(after[key] == before[key] for key in before if key.endswith((" mode", " hooks")))
+    assert all(torch.equal(after[key], before[key]) for key in before if key.endswith(" grad"))
+
+
+def test_a_later_operation_in_place_does_not_reach_what_was_captured() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.LazyLinear(2))
+    with capture(model, "0") as captured:
+        model(images(dtype=torch.float32))
+    assert captured.output.min() < 0
+
+
+def test_capture_refuses_what_cannot_be_a_map() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1200, 2))
+    with pytest.raises(ValueError, match=r"shape \(3, 2\); a map needs"), capture(model, "1"):
+        model(images(dtype=torch.float32))
+    shared = nn.ReLU()
+    twice = nn.Sequential(shared, nn.Conv2d(3, 3, 1), shared)
+    with pytest.raises(ValueError, match="more than once"), capture(twice, "0"):
+        twice(images(dtype=torch.float32))
+    assert not shared._forward_hooks
+    with pytest.raises(ValueError, match="did not come through"), capture(model, "1") as captured:
+        _ = captured.output
