@@ -34,6 +34,7 @@ def save(state: dict[str, Any], folder: Path) -> Path:
             _write({"checkpoint_version": VERSION, **state}, stream)
             stream.flush()
             os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         _sync_folder(folder)
     finally:

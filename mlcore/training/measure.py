@@ -21,6 +21,8 @@ from mlcore.training.errors import Cancelled
 from mlcore.training.machine import Machine
 from mlcore.training.pictures import reference_in_window
 
+NO_REFERENCE = "no mask or box"
+
 Progress = Callable[[int, int], None]
 
 
@@ -137,6 +139,12 @@ def _measure(
             {"image": name, "label": label, "confidence": confidence}
             for name, label, confidence in zip(raw.ids, classes.tolist(), confidences.tolist(), strict=True)
         ]
+        if cam is not None:
+            for name, has in zip(raw.ids, raw.has_truth.tolist(), strict=True):
+                if not has:
+                    for metric in found.metrics.values():
+                        if metric is not accuracy:
+                            metric.leave_out(name, NO_REFERENCE)
         if maps is not None and raw.truths is not None:
             seen = raw.has_truth
             marked = [name for name, has in zip(raw.ids, seen.tolist(), strict=True) if has]

@@ -71,9 +71,11 @@ class Selection:
             epoch.number
             for epoch in near
             if not any(
-                ((other.accuracy or 0.0) >= (epoch.accuracy or 0.0)
-                and self._iou(other) >= self._iou(epoch)
-                and ((other.accuracy, self._iou(other)) != (epoch.accuracy, self._iou(epoch))))
+                (
+                    (other.accuracy or 0.0) >= (epoch.accuracy or 0.0)
+                    and self._iou(other) >= self._iou(epoch)
+                    and ((other.accuracy, self._iou(other)) != (epoch.accuracy, self._iou(epoch)))
+                )
                 or (
                     (other.accuracy, self._iou(other)) == (epoch.accuracy, self._iou(epoch))
                     and other.number < epoch.number
