@@ -1,0 +1,180 @@
+"""The whole loop in one call: train, explain, ask, fine-tune on the answers, compare with a control.
+
+`manage.py loop` and `manage.py demo` are this function with a progress line. It goes the way that people go by hand:
+runs by `mlcore.runs`, studies by `publishing`, answers by scripted annotators through `simulation`, supervision by
+`feedback`. Nothing here knows a shortcut; whatever it reports, pages show too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlcore.runs.perform import perform
+
+from annotation import feedback, publishing, simulation
+from annotation.models import Study
+from mlcore.exchange.scripted import ErrorRates
+from mlcore.models import Classifier, ExplanationSet, Image, ImageSet, Partition, Run, Score
+from mlcore.models.partitions import Part
+from mlcore.runs.start import start_run
+
+# Says how far a stage is: its title and a share in [0, 1].
+Report = Callable[[str, float], None]
+
+METRICS = ("accuracy", "attention_iou_50", "pointing")
+
+
+class LoopFailed(Exception):
+    """A run of the loop did not succeed; the sentence is the run's own reason."""
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """What is trained on and how. `phase1` and `phase2` hold recipe options that differ from their defaults."""
+
+    name: str
+    image_set: ImageSet
+    partition: Partition
+    owner: Any
+    phase1: Mapping[str, Any]
+    phase2: Mapping[str, Any]
+    start: Classifier | None = None
+    drawn: int = 200
+    people: int = 1
+    rates: ErrorRates = field(default_factory=ErrorRates)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """The runs and studies of one loop, and the test scores of its three classifiers by name and metric."""
+
+    seed: int
+    phase1: Run
+    explanations: ExplanationSet
+    ratings: Study
+    drawings: Study
+    phase2: Run
+    control: Run
+    scores: dict[str, dict[str, float | None]]
+
+
+def run_loop(plan: LoopPlan, report: Report) -> LoopResult:
+    """Raises LoopFailed with the reason of the run that failed, RunRefused or StudyRefused with theirs."""
+    phase1 = start_run(
+        kind="train",
+        name=f"{plan.name}: phase 1",
+        owner=plan.owner,
+        image_set=plan.image_set,
+        partition=plan.partition,
+        classifier=plan.start,
+        recipe=dict(plan.phase1),
+        seed=plan.seed,
+        enqueue=False,
+    )
+    _perform(phase1, "Phase 1: training", report)
+    before = phase1.made_classifier
+    explanations = _explain(plan, before, "Explaining the annotation pool", report)
+    ratings, drawings = publish_studies(plan, explanations)
+    answer(plan, ratings, drawings, report)
+    phase2, control = feedback.start_phase2(
+        ratings,
+        plan.owner,
+        drawings=[drawings],
+        name=f"{plan.name}: phase 2",
+        recipe=dict(plan.phase2),
+        kinds=("human", "simulated"),
+        seed=plan.seed,
+        enqueue=False,
+    )
+    _perform(phase2, "Phase 2: fine-tuning on the answers", report)
+    _perform(control, "Control: fine-tuning without maps", report)
+    scores = {
+        name: _test_scores(plan, run, f"Final evaluation: {name}", report)
+        for name, run in (("phase 1", phase1), ("control", control), ("phase 2", phase2))
+    }
+    return LoopResult(plan.seed, phase1, explanations, ratings, drawings, phase2, control, scores)
+
+
+def publish_studies(plan: LoopPlan, explanations: ExplanationSet) -> tuple[Study, Study]:
+    """A reasonability and a map-drawing study over the pool's images, open to everyone, both live."""
+    images = pool_images(plan)
+    studies = []
+    for kind, title in (("reasonability", "Is the focus reasonable?"), ("map_drawing", "What should it look at?")):
+        study = publishing.create_study(
+            kind=kind,
+            name=f"{plan.name}: {title}",
+            owner=plan.owner,
+            image_set=plan.image_set,
+            images=images,
+            explanation_sets=[explanations],
+            answers_per_trial=None,
+        )
+        publishing.publish(study, plan.owner)
+        studies.append(study)
+    return studies[0], studies[1]
+
+
+def pool_images(plan: LoopPlan) -> list[Image]:
+    """The first `drawn` images of the annotation pool, in the partition's own order."""
+    members = plan.partition.members.filter(part=Part.POOL).select_related("image").order_by("id")
+    return [member.image for member in members[: plan.drawn]]
+
+
+def answer(plan: LoopPlan, ratings: Study, drawings: Study, report: Report) -> None:
+    """Scripted annotators, named as such, answer both studies through the same functions as people."""
+    for study, title in ((ratings, "Scripted annotators rate"), (drawings, "Scripted annotators draw")):
+        simulation.simulate(
+            study,
+            people=plan.people,
+            seed=plan.seed,
+            rates=plan.rates,
+            progress=lambda done, total, title=title: report(title, done / max(total, 1)),
+        )
+
+
+def _explain(plan: LoopPlan, classifier: Classifier, title: str, report: Report) -> ExplanationSet:
+    run = start_run(
+        kind="explain",
+        name=f"{plan.name}: maps of {classifier.name}",
+        owner=plan.owner,
+        image_set=plan.image_set,
+        partition=plan.partition,
+        classifier=classifier,
+        recipe={"part": Part.POOL.value},
+        seed=plan.seed,
+        enqueue=False,
+    )
+    _perform(run, title, report)
+    return run.explanation_set
+
+
+def _test_scores(plan: LoopPlan, run: Run, title: str, report: Report) -> dict[str, float | None]:
+    """One logged look at the test part, after every choice has been made on the validation part."""
+    evaluation = start_run(
+        kind="evaluate",
+        name=f"{run.name}: test",
+        owner=plan.owner,
+        image_set=plan.image_set,
+        partition=plan.partition,
+        classifier=run.made_classifier,
+        recipe={"part": Part.TEST.value},
+        seed=plan.seed,
+        enqueue=False,
+    )
+    _perform(evaluation, title, report)
+    found = dict(Score.objects.filter(run=evaluation, part=Part.TEST).values_list("metric", "value"))
+    return {metric: found.get(metric) for metric in METRICS}
+
+
+def _perform(run: Run, title: str, report: Report) -> None:
+    def heard(event: dict[str, Any]) -> None:
+        if event.get("event") == "progress" and event.get("total"):
+            report(title, event["step"] / event["total"])
+
+    report(title, 0.0)
+    perform(run.uuid, worker_name="command line", on_event=heard)
+    run.refresh_from_db()
+    if run.state != Run.State.SUCCEEDED:
+        raise LoopFailed(f"{run.name}: {run.reason or run.get_state_display()}")
+    report(title, 1.0)
