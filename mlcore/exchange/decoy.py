@@ -32,6 +32,9 @@ PER_PART: Mapping[str, int] = {"train": 1200, "annotation_pool": 200, "validatio
 # One sticker colour a class, far apart in hue and lightness.
 MARK_COLOURS = ((214, 48, 58), (247, 201, 36), (30, 112, 200), (42, 166, 106))
 
+RADIUS = (0.2, 0.3)  # of the object, as shares of the picture's side
+TURN = 180.0  # degrees either way
+
 _OVERSAMPLE = 3  # shapes are drawn this much larger and reduced, which smooths their edges
 
 
@@ -122,9 +125,7 @@ def render_decoy(
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     total, rows = sum(per_part.values()), []
-    scenes = decoy_scenes(
-        seed, per_part=per_part, size=size, classes=classes, mark_share=mark_share, mark=mark
-    )
+    scenes = decoy_scenes(seed, per_part=per_part, size=size, classes=classes, mark_share=mark_share, mark=mark)
     for done, scene in enumerate(scenes, start=1):
         Image.fromarray(scene.image).save(images / scene.name, compress_level=1)
         Image.fromarray(scene.mask).save(masks / scene.name)
@@ -163,7 +164,7 @@ def _object_on_ground(
     """The picture uint8 (S,S,3), the object's coverage in [0,1] (S,S) and its centre (x, y) in pixels."""
     base, paint = _two_colours(rng)
     picture = ground(rng, size, base)
-    radius = rng.uniform(0.15, 0.24) * size
+    radius = rng.uniform(*RADIUS) * size
     reach = radius + 0.03 * size
     centre = (rng.uniform(reach, size - reach), rng.uniform(reach, size - reach))
     outline = _outline(kind, rng)
@@ -197,7 +198,7 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def _outline(kind: str, rng: np.random.Generator) -> np.ndarray:
     """The object's outline as points (n,2) of a shape of radius about one, turned at random."""
-    turn = rng.uniform(0, 2 * math.pi)
+    turn = math.radians(rng.uniform(-TURN, TURN))
     squeeze = rng.uniform(0.62, 0.8)  # of the ellipse; a circle would have no turn
     jitter = rng.uniform(0.92, 1.08)  # of all others, so that no two are the same
     if kind == "ellipse":
