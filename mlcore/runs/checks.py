@@ -1,0 +1,241 @@
+"""What a run is refused for, before it is queued: each refusal names the field and says what to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlcore.catalogue import METHODS, OBJECTIVES
+from mlcore.models import Box, Classifier, Image, ImageSet, Mask, Partition, SupervisionSet
+from mlcore.models.partitions import Part
+from mlcore.runs.manifest import ALL, LABEL_SOURCE, Manifest, entries_of
+
+Refusal = tuple[str, str]
+
+
+class RunRefused(ValueError):
+    """The run cannot be started; `errors` maps a field's name to a sentence for the person who can mend it."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__(" ".join(errors.values()))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A run as asked for, its recipe already checked against the catalogue."""
+
+    kind: str
+    name: str
+    seed: int
+    image_set: ImageSet
+    partition: Partition | None
+    classifier: Classifier | None
+    supervision: SupervisionSet | None
+    recipe: dict[str, Any]
+    manifest: Manifest
+
+
+def refusals(wish: Wish) -> dict[str, str]:
+    """Every reason against the run, the first of each field."""
+    errors: dict[str, str] = {}
+    for check in CHECKS:
+        for field, sentence in check(wish):
+            errors.setdefault(field, sentence)
+    return errors
+
+
+def _own_fields(wish: Wish) -> Iterator[Refusal]:
+    if not wish.name.strip():
+        yield "name", "Give the run a name."
+    elif len(wish.name) > 160:
+        yield "name", "The name is longer than 160 characters."
+    if not 0 <= wish.seed <= 2_147_483_647:
+        yield "seed", "The seed is a whole number from 0 to 2147483647."
+
+
+def _partition(wish: Wish) -> Iterator[Refusal]:
+    if wish.partition is None:
+        if wish.kind == "explain" and wish.recipe["part"] == ALL:
+            if not wish.manifest.get(ALL):
+                yield "image_set", f"“{wish.image_set}” holds no images."
+            return
+        more = ", or explain all images (part: all)" if wish.kind == "explain" else ""
+        yield "partition", f"Choose the partition that says which images belong to which part{more}."
+        return
+    if wish.partition.image_set_id != wish.image_set.pk:
+        yield "partition", f"The partition “{wish.partition.name}” cuts another image set, not “{wish.image_set}”."
+        return
+    for part in _needed_parts(wish):
+        if not wish.manifest.get(part):
+            yield "partition", f"The part “{Part(part).label}” of “{wish.partition.name}” holds no images."
+
+
+def _needed_parts(wish: Wish) -> list[str]:
+    if wish.kind != "train":
+        return [wish.recipe["part"]] if wish.recipe["part"] != ALL else []
+    parts = [Part.TRAIN.value]
+    if wish.recipe["select"] != "last":
+        parts.append(Part.VALIDATION.value)
+    if wish.recipe["evaluate_test"]:
+        parts.append(Part.TEST.value)
+    return parts
+
+
+def _labels(wish: Wish) -> Iterator[Refusal]:
+    if wish.kind == "explain" and wish.recipe["target"] != "true":
+        return
+    without = [image for _, image, label, _ in entries_of(wish.manifest) if label is None]
+    if without:
+        first = Image.objects.get(uuid=without[0])
+        yield (
+            "image_set",
+            (f"{len(without)} images have no label, or several, where one is needed; the first is {first.name}."),
+        )
+    count = len(wish.image_set.classes)
+    if any(label is not None and label >= count for _, _, label, _ in entries_of(wish.manifest)):
+        yield "image_set", f"A label lies outside the {count} classes of “{wish.image_set}”."
+    if wish.kind == "train" and count < 2:
+        yield "image_set", f"“{wish.image_set}” has {count} class; a classifier needs two or more."
+
+
+def _classifier(wish: Wish) -> Iterator[Refusal]:
+    classifier = wish.classifier
+    if classifier is None:
+        if wish.kind != "train":
+            verb = "explained" if wish.kind == "explain" else "evaluated"
+            yield "classifier", f"Choose the classifier that is {verb}."
+        return
+    if not classifier.weights:
+        yield "classifier", f"“{classifier}” has no weights."
+        return
+    ours, theirs = list(wish.image_set.classes), list(classifier.classes)
+    if wish.kind == "train":
+        if ours != theirs and sorted(ours) == sorted(theirs):
+            yield "classifier", f"“{classifier}” knows the classes of “{wish.image_set}” in another order."
+        return
+    if not theirs:
+        yield "classifier", f"“{classifier}” has no list of classes; import it again with its class names."
+        return
+    # A map of what the classifier itself says needs no common classes; a comparison with labels does.
+    if (wish.kind == "evaluate" or wish.recipe["target"] == "true") and ours != theirs:
+        yield (
+            "classifier",
+            (
+                f"“{classifier}” knows {_some(theirs)}, but “{wish.image_set}” has {_some(ours)}: "
+                "fine-tune it on these images first."
+            ),
+        )
+    if wish.kind == "explain" and wish.recipe["target"] == "given" and wish.recipe["target_class"] >= len(theirs):
+        yield "target_class", f"“{classifier}” has the classes 0 to {len(theirs) - 1}."
+
+
+def _some(classes: list[str]) -> str:
+    shown = ", ".join(str(name) for name in classes[:4])
+    return f"{len(classes)} classes ({shown}{', …' if len(classes) > 4 else ''})"
+
+
+def _supervision(wish: Wish) -> Iterator[Refusal]:
+    supervision = wish.supervision
+    if supervision is None:
+        return
+    if wish.kind != "train":
+        yield "supervision", "Only training uses supervision."
+        return
+    if supervision.image_set_id != wish.image_set.pk:
+        yield "supervision", f"“{supervision}” was made for another image set, not “{wish.image_set}”."
+        return
+    if supervision.stale:
+        yield (
+            "supervision",
+            (f"A person whose answers are in “{supervision}” was deleted since; make a new supervision of the study."),
+        )
+    if not supervision.items.exists():
+        yield "supervision", f"“{supervision}” holds no images."
+    if wish.partition is None:
+        return
+    for part in (Part.VALIDATION, Part.TEST):
+        there = supervision.items.filter(image__memberships__partition=wish.partition, image__memberships__part=part)
+        first = there.select_related("image").first()
+        if first is not None:
+            yield (
+                "supervision",
+                (
+                    f"{there.count()} images that people rated or drew on lie in the part “{part.label}” "
+                    f"(the first is {first.image.name}); the numbers would flatter the classifier. "
+                    "Use a partition that has them in the annotation pool."
+                ),
+            )
+    outside = supervision.items.exclude(image__memberships__partition=wish.partition)
+    if outside.exists():
+        yield "supervision", f"{outside.count()} of its images are in no part of “{wish.partition.name}”."
+
+
+def _attention(wish: Wish) -> Iterator[Refusal]:
+    if wish.kind != "train" or "map" not in OBJECTIVES[wish.recipe["objective"]].needs:
+        return
+    title = OBJECTIVES[wish.recipe["objective"]].title
+    if wish.recipe["supervision_source"] == "boxes":
+        if wish.manifest and not _with_boxes(wish.manifest):
+            yield "supervision_source", f"{title} by boxes needs boxes, and no training image has one."
+        return
+    if wish.supervision is None:
+        yield "supervision", f"{title} learns from people's maps: choose a supervision, or the boxes as its source."
+    elif not wish.supervision.items.filter(w_a__gt=0).exists():
+        yield (
+            "supervision",
+            (
+                f"No image of “{wish.supervision}” has a drawn map that counts (w_a > 0), "
+                f"so {title} has nothing to learn."
+            ),
+        )
+
+
+def _selection(wish: Wish) -> Iterator[Refusal]:
+    if wish.kind != "train" or wish.recipe["select"] != "best_attention_iou":
+        return
+    images = [entry[0] for entry in wish.manifest.get(Part.VALIDATION.value, ())]
+    without = [image for image in images if image not in _with_truth(wish.manifest)]
+    if without:
+        first = Image.objects.get(uuid=without[0])
+        yield (
+            "select",
+            (
+                f"{len(without)} of {len(images)} validation images have neither mask nor box "
+                f"(the first is {first.name}); keeping the epoch with the best attention IoU needs one for each."
+            ),
+        )
+
+
+def _method(wish: Wish) -> Iterator[Refusal]:
+    if wish.kind != "train" and wish.recipe["method"] not in METHODS:
+        yield "method", f"There is no method “{wish.recipe['method']}”."
+
+
+def _with_boxes(manifest: Manifest) -> bool:
+    images = [image for part, image, _, _ in entries_of(manifest) if part in (Part.TRAIN, Part.POOL)]
+    return bool(_having(Box, images))
+
+
+def _with_truth(manifest: Manifest) -> set[str]:
+    images = [entry[0] for entry in manifest.get(Part.VALIDATION.value, ())]
+    return _having(Mask, images) | _having(Box, images)
+
+
+def _having(model: type[Mask] | type[Box], images: list[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(images), 500):  # SQLite limits the variables of one statement
+        rows = model._default_manager.filter(image__uuid__in=images[start : start + 500], source=LABEL_SOURCE)
+        found.update(str(uuid) for uuid in rows.values_list("image__uuid", flat=True))
+    return found
+
+
+CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
+    _own_fields,
+    _partition,
+    _labels,
+    _classifier,
+    _supervision,
+    _attention,
+    _selection,
+    _method,
+)

@@ -1,0 +1,134 @@
+"""The process that computes: started, listened to, asked to stop, and asked why it died."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "STORAGE_URL")
+STDERR = "stderr.txt"
+TAIL_BYTES = 4000
+WAITING = 1000  # events; a slow database slows the child instead of filling the memory
+GOODBYE_SECONDS = 10.0
+
+
+class Child:
+    """`python -m mlcore.training.launch JOB.json`, whose events are read by a thread."""
+
+    def __init__(self, job_file: Path) -> None:
+        self._stderr_path = job_file.with_name(STDERR)
+        with self._stderr_path.open("ab") as stderr:
+            self.process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
+                [sys.executable, "-m", "mlcore.training.launch", str(job_file)],
+                # A pipe that closes with us: the child ends when this process does, however it ends.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=settings.BASE_DIR,
+                env=_environment(),
+                # Ctrl-C in a terminal goes to this process, which then asks the child in its own time.
+                start_new_session=True,
+            )
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue(WAITING)
+        self._reader = threading.Thread(target=self._read, name="run-events", daemon=True)
+        self._reader.start()
+
+    def next(self, timeout: float) -> dict[str, Any] | None:
+        """The next event; None where it stays silent for `timeout` seconds. Raises EOFError after the last."""
+        try:
+            event = self._events.get(timeout=max(timeout, 0.0))
+        except queue.Empty:
+            return None
+        if event is None:
+            raise EOFError
+        return event
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: finish the step, write a checkpoint, end."""
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it and whatever it started, now."""
+        # Its children (data workers) live in its session. Once it was waited for, its number may be another's.
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._let_reader_end()
+        self.process.wait()
+        self._close()
+
+    def wait(self) -> int:
+        """Its exit status once it has said its last (negative: the signal that ended it)."""
+        try:
+            status = self.process.wait(GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self.process.returncode
+        self._close()
+        return status
+
+    def stderr_tail(self) -> list[str]:
+        """The last lines it wrote to standard error."""
+        try:
+            with self._stderr_path.open("rb") as stream:
+                stream.seek(0, os.SEEK_END)
+                stream.seek(max(stream.tell() - TAIL_BYTES, 0))
+                text = stream.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [entry for entry in text.splitlines() if entry.strip()]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            try:
+                event = json.loads(raw)
+            except ValueError:
+                event = None
+            if not isinstance(event, dict) or "event" not in event:
+                # The last line of a killed process may be cut short.
+                event = {"event": "log", "level": "warning", "text": f"Not understood: {raw[:200]!r}"}
+            self._events.put(event)
+        self._events.put(None)
+
+    def _let_reader_end(self) -> None:
+        # A reader that waits for room would never see the end of the stream.
+        while self._reader.is_alive():
+            try:
+                self._events.get_nowait()
+            except queue.Empty:
+                self._reader.join(0.05)
+
+    def _close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _environment() -> dict[str, str]:
+    # It reads files and computes: no business with keys, database or queue.
+    kept = {key: value for key, value in os.environ.items() if key not in SECRETS}
+    return kept | {"OMP_WAIT_POLICY": kept.get("OMP_WAIT_POLICY", "passive"), "PYTHONUNBUFFERED": "1"}
+
+
+def why_it_died(status: int, stderr: list[str]) -> str:
+    """One sentence for a process that ended without saying why."""
+    if status < 0:
+        if -status == signal.SIGKILL:
+            return "The training process was ended by the system (signal 9), perhaps for want of memory."
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = "unknown"
+        return f"The training process was ended by signal {-status} ({name})."
+    last = f" Its last words: {stderr[-1][:300]}" if stderr else ""
+    return f"The training process ended with status {status} and no result.{last}"

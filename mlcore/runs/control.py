@@ -1,0 +1,109 @@
+"""What a researcher does with a run that exists: cancel, resume, repeat. Each writes its audit row."""
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from mlcore.models import AuditEntry, Run
+from mlcore.runs.checks import RunRefused
+from mlcore.runs.queue import send_on_commit
+from mlcore.runs.start import start_run
+from mlcore.runs.state import HELD, appended, line
+
+State = Run.State
+RESUMABLE = (State.FAILED, State.CANCELLED)
+
+
+@transaction.atomic
+def cancel(run: Run, actor: Any) -> Run:
+    """Stop a run: at once where it waits, after its step (with a checkpoint) where it runs.
+
+    Raises RunRefused where it has ended already. Asking twice changes nothing.
+    """
+    run = Run.objects.select_for_update().get(pk=run.pk)
+    if run.state == State.QUEUED:
+        changes: dict[str, Any] = {
+            "state": State.CANCELLED,
+            "ended": timezone.now(),
+            "reason": "Cancelled before it started." if run.started is None else "Cancelled while it waited.",
+        }
+    elif run.state in HELD:
+        changes = {"cancel_requested": True}
+    else:
+        raise RunRefused({"state": f"“{run}” has ended already ({run.get_state_display()})."})
+    if run.cancel_requested and run.state in HELD:
+        return run
+    who = f" by {actor}" if getattr(actor, "pk", None) else ""
+    changes["log"] = appended(run.log, [line(f"Cancel requested{who}.")])
+    Run.objects.filter(pk=run.pk, state=run.state).update(**changes)
+    AuditEntry.write(actor, "run.cancel", run, before={"state": run.state}, after={"state": State.CANCELLED})
+    run.refresh_from_db()
+    return run
+
+
+@transaction.atomic
+def resume(run: Run, actor: Any, *, enqueue: bool = True) -> Run:
+    """Queue a failed or cancelled run again; it goes on from its newest checkpoint. Raises RunRefused."""
+    run = Run.objects.select_for_update().get(pk=run.pk)
+    if run.state not in RESUMABLE:
+        raise RunRefused(
+            {"state": f"“{run}” is {run.get_state_display()}; only failed and cancelled runs are resumed."}
+        )
+    before = {"state": run.state, "reason": run.reason}
+    who = f" by {actor}" if getattr(actor, "pk", None) else ""
+    where = "from its checkpoint" if run.checkpoint else "from its beginning"
+    Run.objects.filter(pk=run.pk, state=run.state).update(
+        state=State.QUEUED,
+        attempt=None,
+        attempts=0,
+        cancel_requested=False,
+        ended=None,
+        reason="",
+        worker="",
+        heartbeat=timezone.now(),
+        log=appended(run.log, [line(f"Resumed{who}, {where}.")]),
+    )
+    AuditEntry.write(actor, "run.resume", run, before=before, after={"state": State.QUEUED})
+    run.refresh_from_db()
+    if enqueue:
+        send_on_commit(run)
+    return run
+
+
+def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enqueue: bool = True) -> Run:
+    """A new run with the same recipe, images, classifier, supervision and seed, but for `changes`.
+
+    `changes` may hold recipe options, and "seed" and "name" of the run. Raises RunRefused.
+    """
+    wanted = dict(changes or {})
+    seed, name = wanted.pop("seed", run.seed), wanted.pop("name", f"{run.name[:148]} (repeated)")
+    recipe = run.recipe | wanted
+    chooser = "objective" if run.kind == Run.Kind.TRAIN else "method"
+    if recipe.get(chooser) != run.recipe.get(chooser):
+        recipe = _without_own_fields(run) | wanted
+    return start_run(
+        kind=run.kind,
+        name=name,
+        owner=actor,
+        image_set=run.image_set,
+        recipe=recipe,
+        partition=run.partition,
+        classifier=run.classifier,
+        supervision=run.supervision,
+        repeats=run,
+        seed=seed,
+        enqueue=enqueue,
+    )
+
+
+def _without_own_fields(run: Run) -> dict[str, Any]:
+    """The recipe without the options of an objective (or method) that is about to change."""
+    from mlcore.catalogue import METHODS, OBJECTIVES
+
+    if run.kind == Run.Kind.TRAIN:
+        spec = OBJECTIVES.get(run.recipe["objective"])
+    else:
+        spec = METHODS.get(run.recipe["method"])
+    own = {field.name for field in spec.fields} if spec is not None else set()
+    return {key: value for key, value in run.recipe.items() if key not in own}

@@ -1,0 +1,192 @@
+"""JOB.json: what the process that trains is told. Paths and numbers only; it knows nothing of the database."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from mlcore.catalogue import OBJECTIVES
+from mlcore.models import Box, Explanation, Image, Mask, Run, SupervisionItem
+from mlcore.models.partitions import Part
+from mlcore.runs import manifest as manifests
+from mlcore.runs.manifest import ALL, LABEL_SOURCE
+from mlcore.runs.state import Claim
+
+VERSION = 1
+CHUNK = 500  # SQLite limits the variables of one statement
+
+
+class JobImpossible(ValueError):
+    """What the run needs is not there any more; the message is the run's reason."""
+
+
+def folder_of(run: Run) -> Path:
+    """Where the attempts of a run keep their files."""
+    return Path(settings.RUNS_DIR) / str(run.uuid)
+
+
+def workdir_of(run: Run, claim: Claim) -> Path:
+    """An attempt's own folder: a process of an older attempt that still lives cannot write into it."""
+    return folder_of(run) / f"{claim.number:02d}-{claim.token.hex[:8]}"
+
+
+def build(run: Run, claim: Claim) -> dict[str, Any]:
+    """The job of this attempt. Raises JobImpossible where an image or the weights are gone."""
+    if manifests.digest(run.manifest) != run.manifest_hash:
+        raise JobImpossible("The run's list of images was changed after it was frozen.")
+    job: dict[str, Any] = {
+        "version": VERSION,
+        "kind": run.kind,
+        "run": str(run.uuid),
+        "attempt": str(claim.token),
+        "workdir": str(workdir_of(run, claim)),
+        "resume": _resume(run),
+        "seed": run.seed,
+        "device": run.recipe.get("device", "auto"),
+        "recipe": run.recipe,
+        "classes": _classes(run),
+        "classifier": _classifier(run),
+        "parts": _parts(run),
+    }
+    if run.kind == Run.Kind.EXPLAIN and run.explanation_set is not None:
+        images = [image for _, image, _, _ in manifests.entries_of(run.manifest)]
+        job["skip"] = sorted(_explained(run.explanation_set.pk, images))
+    return job
+
+
+def _resume(run: Run) -> str | None:
+    if run.kind != Run.Kind.TRAIN or not run.checkpoint or not Path(run.checkpoint).exists():
+        return None
+    return run.checkpoint
+
+
+def _classes(run: Run) -> list[str]:
+    # What is explained or evaluated speaks in its own classes; what is trained learns those of the images.
+    if run.kind == Run.Kind.TRAIN or run.classifier is None:
+        return list(run.image_set.classes)
+    return list(run.classifier.classes)
+
+
+def _classifier(run: Run) -> dict[str, Any]:
+    classes = _classes(run)
+    if run.classifier is None:
+        return {
+            "architecture": run.recipe["architecture"],
+            "num_classes": len(classes),
+            "weights": None,
+            "padding": "torch",
+            "replace_head": False,
+        }
+    weights = Path(run.classifier.weights.path)
+    if not weights.is_file():
+        raise JobImpossible(f"The weights of “{run.classifier}” are not in the storage any more.")
+    return {
+        "architecture": run.classifier.architecture,
+        "num_classes": len(classes),
+        "weights": str(weights),
+        "padding": run.classifier.padding,
+        "replace_head": run.kind == Run.Kind.TRAIN,
+    }
+
+
+def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
+    supervision = _supervision(run)
+    comparable = run.kind == Run.Kind.TRAIN or _classes(run) == list(run.image_set.classes)
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for part, entries in run.manifest.items():
+        trained = run.kind == Run.Kind.TRAIN and part in (Part.TRAIN, Part.POOL)
+        judged = not trained and run.kind != Run.Kind.EXPLAIN
+        items: list[dict[str, Any]] = []
+        for chunk in _chunks(entries):
+            images = _images(chunk)
+            labels = {images[entry[0]].pk: entry[1] for entry in chunk}
+            truth = _masks(labels) if judged else {}
+            boxes = _boxes(labels) if judged or (trained and supervision.by_boxes) else {}
+            for uuid, label, _ in chunk:
+                image = images[uuid]
+                item = {"id": uuid, "path": image.file.path, "label": label if comparable else None}
+                if judged:
+                    # A mask says more than a box; where both are known the mask is the reference.
+                    item["truth"] = truth.get(image.pk)
+                    item["boxes"] = None if image.pk in truth else boxes.get(image.pk)
+                elif trained:
+                    item |= supervision.of(image.pk, boxes.get(image.pk))
+                items.append(item)
+        # "All images of the set" is no part of a partition; for the explaining process one name is as good as another.
+        parts[Part.POOL.value if part == ALL else part] = items
+    return parts
+
+
+class Supervision:
+    """What people (or boxes) say about training images, as a run's objective wants it."""
+
+    def __init__(self, *, by_boxes: bool, by_maps: bool, items: dict[int, SupervisionItem], given: bool) -> None:
+        self.by_boxes, self.by_maps, self.items, self.given = by_boxes, by_maps, items, given
+
+    def of(self, image: int, boxes: list[list[float]] | None) -> dict[str, Any]:
+        """Keys of an item: w_p, w_a, map, boxes. An objective without attention gets w_p alone (a control)."""
+        item = self.items.get(image)
+        fields: dict[str, Any] = {"w_p": item.w_p if item else 1.0, "w_a": 0.0}
+        if self.by_maps and item is not None and item.w_a > 0:
+            fields |= {"w_a": item.w_a, "map": item.map.path}
+        elif self.by_boxes and boxes:
+            # Without a supervision every box counts fully, as a drawn map that nobody rated does (definitions §2).
+            w_a = (item.w_a if item else 0.0) if self.given else 1.0
+            fields |= {"w_a": w_a, "boxes": boxes}
+        return fields
+
+
+def _supervision(run: Run) -> Supervision:
+    objective = run.recipe.get("objective", "supervised")
+    attends = run.kind == Run.Kind.TRAIN and "map" in OBJECTIVES[objective].needs
+    source = run.recipe.get("supervision_source", "maps")
+    items = {item.image_id: item for item in run.supervision.items.all()} if run.supervision is not None else {}
+    return Supervision(
+        by_boxes=attends and source == "boxes",
+        by_maps=attends and source == "maps",
+        items=items,
+        given=run.supervision is not None,
+    )
+
+
+def _images(entries: list[list[Any]]) -> dict[str, Image]:
+    found = {str(image.uuid): image for image in Image.objects.filter(uuid__in=[entry[0] for entry in entries])}
+    for uuid, _, sha256 in entries:
+        if uuid not in found:
+            raise JobImpossible(f"An image of this run ({uuid}) was deleted since it was started.")
+        if found[uuid].sha256 != sha256:
+            raise JobImpossible(f"The image {found[uuid].name} was replaced since this run was started.")
+    return found
+
+
+def _masks(labels: dict[int, int | None]) -> dict[int, str]:
+    """Image → path of the mask of its class, or of the mask without a class."""
+    chosen: dict[int, str] = {}
+    rows = Mask.objects.filter(image__in=labels, source=LABEL_SOURCE).order_by("image", "category")
+    for mask in rows:
+        exact = mask.category is not None and mask.category == labels[mask.image_id]
+        if exact or (mask.category is None and mask.image_id not in chosen):
+            chosen[mask.image_id] = mask.file.path
+    return chosen
+
+
+def _boxes(labels: dict[int, int | None]) -> dict[int, list[list[float]]]:
+    """Image → boxes of its class, and those without a class."""
+    boxes: dict[int, list[list[float]]] = defaultdict(list)
+    for box in Box.objects.filter(image__in=labels, source=LABEL_SOURCE).order_by("pk"):
+        if box.category is None or box.category == labels[box.image_id]:
+            boxes[box.image_id].append([box.x0, box.y0, box.x1, box.y1])
+    return dict(boxes)
+
+
+def _explained(explanation_set: int, images: list[str]) -> Iterable[str]:
+    for chunk in _chunks(images):
+        rows = Explanation.objects.filter(set=explanation_set, image__uuid__in=chunk)
+        yield from (str(uuid) for uuid in rows.values_list("image__uuid", flat=True))
+
+
+def _chunks(entries: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(entries), CHUNK):
+        yield entries[start : start + CHUNK]

@@ -1,0 +1,30 @@
+"""How long is too long: every time and count that decides about a run, in one place.
+
+Each can be changed by a setting of the same name with the prefix RUN_ (tests and slow machines do).
+"""
+
+from typing import Any
+
+from django.conf import settings
+
+DEFAULTS: dict[str, float] = {
+    # A held run whose heartbeat is older is taken away from its worker.
+    "STALE_SECONDS": 60.0,
+    # Heartbeat, progress, log and metrics are written this often; also while the child is silent.
+    "WRITE_SECONDS": 1.0,
+    "BEAT_SECONDS": 2.0,
+    # From "please stop" to SIGKILL: time for the step at hand and a checkpoint.
+    "GRACE_SECONDS": 30.0,
+    # A queued run that an idle worker has not taken for so long has lost its message.
+    "RESEND_SECONDS": 20.0,
+    # A worker reports every WORKER_BEAT_SECONDS and counts as alive for WORKER_ALIVE_SECONDS.
+    "WORKER_BEAT_SECONDS": 10.0,
+    "WORKER_ALIVE_SECONDS": 60.0,
+    "MAX_ATTEMPTS": 3,
+    "LOG_CHARS": 60_000,
+}
+
+
+def limit(name: str) -> Any:
+    """The limit of this name, in seconds, attempts or characters."""
+    return getattr(settings, f"RUN_{name}", DEFAULTS[name])

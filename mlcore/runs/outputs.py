@@ -1,0 +1,144 @@
+"""What a run leaves behind: a classifier, maps, predictions, scores. Every write holds the run's row."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+from mlcore.models import Classifier, Explanation, Image, Prediction, Run, Score
+from mlcore.models.partitions import Part
+from mlcore.runs.job import CHUNK
+from mlcore.runs.start import TRANSFORM
+from mlcore.runs.state import Claim, held
+
+STATUSES = set(Explanation.Status.values)
+
+
+def store_shard(claim: Claim, run: Run, workdir: Path, event: dict[str, Any]) -> int:
+    """Copy a shard of maps into the storage and write its rows, all or none. The number of new rows."""
+    assert run.explanation_set is not None
+    folder = f"explanations/{run.explanation_set.uuid}"
+    with (workdir / event["path"]).open("rb") as stream:
+        # The attempt's name in the file's: two runs that fill one set never share a shard.
+        shard = default_storage.save(f"{folder}/{claim.token.hex[:8]}-{Path(event['path']).name}", File(stream))
+    try:
+        with held(claim):
+            images = _pks(row["image"] for row in event["rows"])
+            before = run.explanation_set.explanations.count()
+            Explanation.objects.bulk_create(
+                [
+                    Explanation(
+                        set=run.explanation_set,
+                        image_id=images[row["image"]],
+                        shard=shard,
+                        index=row["index"],
+                        height=row["height"],
+                        width=row["width"],
+                        maximum=row["maximum"],
+                        target=row["target"],
+                        status=row["status"] if row["status"] in STATUSES else Explanation.Status.NONFINITE,
+                    )
+                    for row in event["rows"]
+                    if row["image"] in images
+                ],
+                ignore_conflicts=True,  # another run was faster: its map is the same map
+                batch_size=CHUNK,
+            )
+            added = run.explanation_set.explanations.count() - before
+    except BaseException:
+        default_storage.delete(shard)
+        raise
+    if not added:
+        default_storage.delete(shard)
+    return added
+
+
+def write_predictions(classifier: Classifier, rows: list[dict[str, Any]]) -> None:
+    """The newest replaces. Call inside `held`."""
+    images = _pks(row["image"] for row in rows)
+    Prediction.objects.bulk_create(
+        [
+            Prediction(
+                classifier=classifier,
+                image_id=images[row["image"]],
+                label=row["label"],
+                confidence=row["confidence"],
+            )
+            for row in rows
+            # A classifier whose outputs are not numbers has no confidence, and says nothing.
+            if row["image"] in images and row["confidence"] is not None
+        ],
+        update_conflicts=True,
+        unique_fields=["classifier", "image"],
+        update_fields=["label", "confidence"],
+        batch_size=200,
+    )
+
+
+def write_scores(run: Run, classifier: Classifier, part: str, rows: list[dict[str, Any]]) -> None:
+    """One row a metric; a resumed evaluation replaces its own. Call inside `held`."""
+    for row in rows:
+        Score.objects.update_or_create(
+            run=run,
+            part=part,
+            metric=row["metric"],
+            defaults={
+                "classifier": classifier,
+                "partition": run.partition,
+                "value": row["value"],
+                "n": row["n"],
+                "left_out": row.get("left_out") or {},
+                "per_image": row.get("per_image") or {},
+            },
+        )
+
+
+class NewClassifier:
+    """The trained weights in the storage, and the row that is written with the run's success."""
+
+    def __init__(self, run: Run, weights: Path) -> None:
+        with weights.open("rb") as stream:
+            self.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        self.uuid = uuid.uuid4()
+        self.run = run
+        with weights.open("rb") as stream:
+            self.stored = default_storage.save(f"classifiers/{self.uuid}.safetensors", File(stream))
+
+    def register(self) -> Classifier:
+        """Write the row. Call inside `held`."""
+        run, parent = self.run, self.run.classifier
+        return Classifier.objects.create(
+            uuid=self.uuid,
+            name=run.name,
+            owner=run.owner,
+            architecture=parent.architecture if parent is not None else run.recipe["architecture"],
+            classes=list(run.image_set.classes),
+            weights=self.stored,
+            sha256=self.sha256,
+            padding=parent.padding if parent is not None else Classifier.Padding.TORCH,
+            transform={key: run.recipe[key] for key in TRANSFORM},
+            parent=parent,
+            run=run,
+        )
+
+    def discard(self) -> None:
+        """Remove the file of a row that was not written."""
+        default_storage.delete(self.stored)
+
+
+def known_part(name: str) -> bool:
+    """Whether rows may carry this part."""
+    return name in Part.values
+
+
+def _pks(uuids: Iterable[str]) -> dict[str, int]:
+    wanted = list(uuids)
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), CHUNK):
+        rows = Image.objects.filter(uuid__in=wanted[start : start + CHUNK]).values_list("uuid", "pk")
+        found.update((str(name), pk) for name, pk in rows)
+    return found

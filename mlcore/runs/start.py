@@ -1,0 +1,141 @@
+"""Start a run: check it, freeze its images, write its row and put it into the queue.
+
+Forms, the command line and other runs all come through here, so the same wish gives the same run.
+"""
+
+from typing import Any
+
+from django.db import transaction
+
+from mlcore.catalogue import OBJECTIVES, RecipeError, clean
+from mlcore.models import AuditEntry, Classifier, ImageSet, Partition, Run, SupervisionSet
+from mlcore.models.partitions import Part
+from mlcore.runs import manifest as manifests
+from mlcore.runs.checks import RunRefused, Wish, refusals
+from mlcore.runs.queue import send_on_commit
+from mlcore.runs.state import line
+
+__all__ = ["RunRefused", "start_control", "start_run"]
+
+TRANSFORM = ("image_size", "resize", "normalise")
+
+
+@transaction.atomic
+def start_run(
+    *,
+    kind: str,
+    name: str,
+    owner: Any,
+    image_set: ImageSet,
+    recipe: dict[str, Any],
+    partition: Partition | None = None,
+    classifier: Classifier | None = None,
+    supervision: SupervisionSet | None = None,
+    control: Run | None = None,
+    repeats: Run | None = None,
+    seed: int = 0,
+    enqueue: bool = True,
+) -> Run:
+    """A queued run. `recipe` holds the options that differ from their defaults.
+
+    A classifier's own way of reading images (input size, resizing, normalisation) is kept unless the recipe
+    says otherwise. Raises RunRefused with a sentence for each field that is wrong.
+    """
+    try:
+        cleaned = clean(kind, _as_its_classifier_reads(recipe, classifier))
+    except RecipeError as error:
+        raise RunRefused(error.errors) from error
+    try:
+        seed = int(seed)
+    except (TypeError, ValueError):
+        raise RunRefused({"seed": f"“{seed}” is not a whole number."}) from None
+    frozen = manifests.freeze(
+        kind=kind, recipe=cleaned, image_set=image_set, partition=partition, supervision=supervision
+    )
+    wish = Wish(kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen)
+    errors = refusals(wish)
+    if errors:
+        raise RunRefused(errors)
+    return _write(wish, owner=owner, control=control, repeats=repeats, enqueue=enqueue)
+
+
+@transaction.atomic
+def start_control(run: Run, *, owner: Any = None, enqueue: bool = True) -> Run:
+    """The run to compare a fine-tuned one with: same images, steps, w_p, seed and selection rule, w_a = 0.
+
+    Made once a run: a second call gives the first one's. Raises RunRefused where `run` has no attention term.
+    """
+    run = Run.objects.select_for_update().get(pk=run.pk)
+    if run.control is not None:
+        return run.control
+    objective = run.recipe.get("objective", "supervised")
+    if run.kind != "train" or not OBJECTIVES[objective].fields:
+        raise RunRefused({"run": f"“{run}” has no attention term, so there is nothing to leave out in a control."})
+    own = {field.name for field in OBJECTIVES[objective].fields}
+    # The supervised objective weighs images by w_p and asks nothing of their maps: that is w_a = 0.
+    recipe = {key: value for key, value in run.recipe.items() if key not in own} | {"objective": "supervised"}
+    wish = Wish(
+        kind="train",
+        name=f"{run.name[:150]} (control)",
+        seed=run.seed,
+        image_set=run.image_set,
+        partition=run.partition,
+        classifier=run.classifier,
+        supervision=run.supervision,
+        recipe=clean("train", recipe),
+        manifest=run.manifest,
+    )
+    control = _write(wish, owner=owner or run.owner, enqueue=enqueue)
+    Run.objects.filter(pk=run.pk).update(control=control)
+    return control
+
+
+def _as_its_classifier_reads(recipe: dict[str, Any], classifier: Classifier | None) -> dict[str, Any]:
+    known = (classifier.transform or {}) if classifier is not None else {}
+    return {key: known[key] for key in TRANSFORM if key in known} | {
+        key: value for key, value in recipe.items() if value is not None
+    }
+
+
+def _write(
+    wish: Wish, *, owner: Any, control: Run | None = None, repeats: Run | None = None, enqueue: bool = True
+) -> Run:
+    run = Run.objects.create(
+        name=wish.name.strip(),
+        kind=wish.kind,
+        owner=owner if getattr(owner, "pk", None) else None,
+        recipe=wish.recipe,
+        seed=wish.seed,
+        image_set=wish.image_set,
+        partition=wish.partition,
+        classifier=wish.classifier,
+        supervision=wish.supervision,
+        control=control,
+        repeats=repeats,
+        manifest=wish.manifest,
+        manifest_hash=manifests.digest(wish.manifest),
+        log="".join(line(sentence) for sentence in _notes(wish)),
+    )
+    counts = {part: len(entries) for part, entries in wish.manifest.items()}
+    AuditEntry.write(owner, "run.start", run, after={"kind": run.kind, "seed": run.seed, "images": counts})
+    if Part.TEST.value in wish.manifest and wish.kind in ("train", "evaluate"):
+        AuditEntry.write(owner, "run.look_at_test", run, after={"partition": str(wish.partition)})
+    if enqueue:
+        send_on_commit(run)
+    return run
+
+
+def _notes(wish: Wish) -> list[str]:
+    """What the run does on its own account, said in its log from the first line."""
+    notes = []
+    ours = list(wish.image_set.classes)
+    if wish.kind == "train" and wish.classifier is not None and list(wish.classifier.classes) != ours:
+        theirs = len(wish.classifier.classes)
+        if theirs == len(ours):
+            notes.append(f"The head of “{wish.classifier}” is kept: it has as many classes under other names.")
+        else:
+            had = f"{theirs} classes" if theirs else "classes unknown here"
+            notes.append(f"The head of “{wish.classifier}” ({had}) is replaced by a fresh one for {len(ours)} classes.")
+    if Part.TEST.value in wish.manifest and wish.kind in ("train", "evaluate"):
+        notes.append("This run looks at the test part; the look is on record.")
+    return notes
