@@ -18,7 +18,7 @@ from mlcore.training.events import Reporter
 from mlcore.training.history import Tally, fingerprint
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import fix_randomness, random_state, restore_random_state, versions
-from mlcore.training.measure import Measurement, measure
+from mlcore.training.measure import Measurement, cam_of, measure
 from mlcore.training.optimisation import optimizer_of, schedule_of
 from mlcore.training.results import epoch_path, finish, link_or_copy
 from mlcore.training.selection import Epoch, Selection
@@ -62,6 +62,7 @@ class TrainingRun:
         )
         self.selection = Selection(rule, float(job.option("select_tolerance", 0.01)))
         self.threshold = float(job.option("select_threshold", 0.75))
+        self.measures_maps = self._measures_maps()
         # Each process drops out other units; the same seed would repeat one mask in all of them.
         torch.manual_seed(job.seed + self.machine.rank)
         self.epoch, self.batch, self.step = 0, 0, 0
@@ -96,6 +97,18 @@ class TrainingRun:
         except Cancelled:
             raise Cancelled(self.checkpoint_path) from None
 
+    def _measures_maps(self) -> bool:
+        """Whether validation makes maps: where the choice needs them, or where they cost next to nothing."""
+        if not any(item.has_reference for item in self.validation_items):
+            return False
+        needed = self.selection.rule == "best_attention_iou"
+        try:
+            return cam_of(self.model, viewing_of(self.job)).head is not None or needed
+        except ValueError as error:
+            if needed:
+                raise JobError(str(error)) from error
+            return False
+
     def _plan(self) -> str:
         pool = len(self.job.parts.get("annotation_pool", ()))
         joined = f", {pool} of them from the annotation pool" if pool else ""
@@ -116,7 +129,7 @@ class TrainingRun:
                 loss = self.objective.loss(self.model, batch)
             numbers = _numbers(loss)
             if self.machine.agree(not math.isfinite(numbers[0])):
-                self._fail_at_step()
+                self._fail_at_step("The loss was", self.step + 1)
             self.machine.accelerator.backward(loss.total)
             self.machine.average_gradients(self.model)
             self.machine.average_gradients(self.objective)
@@ -180,9 +193,6 @@ class TrainingRun:
     def _validate(self) -> Epoch:
         if self.validation is None:
             return Epoch(self.epoch + 1, None, None)
-        needed = self.selection.rule == "best_attention_iou"
-        referenced = any(item.has_reference for item in self.validation_items)
-        cheap = getattr(getattr(self.objective, "_cam", None), "head", None) is not None
         found = measure(
             self.machine,
             self.model,
@@ -222,10 +232,10 @@ class TrainingRun:
                 f"({error.strerror or error}); the last checkpoint is kept."
             ) from error
 
-    def _fail_at_step(self) -> None:
-        kept = f" The checkpoint before it is kept ({self.checkpoint_path})." if self.checkpoint_path else ""
+    def _fail_at_step(self, what: str, step: int) -> None:
+        kept = " The last checkpoint is kept." if self.checkpoint_path else ""
         raise JobError(
-            f"The loss was not a number at step {self.step + 1} (epoch {self.epoch + 1}).{kept} "
+            f"{what} not a number any more at step {step} (epoch {self.epoch + 1}).{kept} "
             "A smaller learning rate often helps."
         )
 
@@ -242,7 +252,7 @@ class TrainingRun:
         model = self.model.state_dict()
         broken = [name for name, value in model.items() if not bool(torch.isfinite(value).all())]
         if broken:
-            self._fail_at_step()
+            self._fail_at_step(f"The weights ({broken[0]}) were", self.step)
         scaler = self.machine.accelerator.scaler
         state = {
             "fingerprint": fingerprint(self.job),

@@ -17,7 +17,7 @@ from mlcore.training.errors import JobError
 from mlcore.training.events import Reporter
 from mlcore.training.job import Job
 from mlcore.training.machine import Machine
-from mlcore.training.measure import Measurement, measure
+from mlcore.training.measure import Measurement, cam_of, measure
 from mlcore.training.selection import Selection
 from mlcore.training.setup import loader_of, viewing_of
 from mlcore.training.weights import load_weights, save_weights
@@ -98,6 +98,12 @@ def report_part(
 ) -> dict[str, float | None]:
     """Measure a part in full and send its predictions and scores; the values by name are returned."""
     options: dict[str, Any] = {"maps": True, "pointing_tolerance": POINTING_TOLERANCE}
+    try:
+        cam_of(model, viewing_of(job, **options | viewing))
+    except ValueError as error:
+        # A classifier without a spatial layer (a vision transformer) still has predictions.
+        reporter.log(f"No maps are measured: {error}", "warning")
+        options["maps"] = False
     found: Measurement = measure(
         machine,
         model,

@@ -23,7 +23,8 @@ class Selection:
     """Chooses among epochs, and says which weights can still be chosen later.
 
     last: the last epoch. best_accuracy: the highest accuracy. best_attention_iou: the highest attention IoU
-    among epochs whose accuracy is within `tolerance` of the best. The earliest epoch wins a tie.
+    among epochs whose accuracy is within `tolerance` of the best. Of equal IoUs the higher accuracy wins,
+    of equal epochs the earliest.
     """
 
     def __init__(self, rule: str, tolerance: float = 0.01) -> None:
@@ -53,7 +54,7 @@ class Selection:
             return self.epochs[-1]
         if self.rule == "best_accuracy":
             return max(self.epochs, key=lambda epoch: (epoch.accuracy or 0.0, -epoch.number))
-        return max(self._near_best(), key=lambda epoch: (self._iou(epoch), -epoch.number))
+        return max(self._near_best(), key=lambda epoch: (self._iou(epoch), epoch.accuracy or 0.0, -epoch.number))
 
     def candidates(self) -> set[int]:
         """Numbers of epochs whose weights have to be kept.
