@@ -197,7 +197,7 @@ class TrainingRun:
             self.machine,
             self.model,
             self.validation,
-            viewing_of(self.job, maps=referenced and (needed or cheap), thresholds=(self.threshold, 0.5)),
+            viewing_of(self.job, maps=self.measures_maps, thresholds=(self.threshold, 0.5)),
             cancelled=self.cancelled,
         )
         self._report_validation(found)
