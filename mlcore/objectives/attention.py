@@ -49,6 +49,11 @@ class AttentionObjective(Objective):
         assert self._cam is not None
         return self._cam
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether maps come without a backward pass of their own (known after `prepare`)."""
+        return self._cam is not None and self._cam.head is not None
+
     def counted(self, batch: Batch) -> Tensor:
         """(B,) bool: images whose attention is compared: w_a > 0, with a map that marks something."""
         if batch.maps is None:

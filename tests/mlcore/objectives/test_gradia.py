@@ -217,4 +217,6 @@ def test_training_moves_the_map_towards_what_was_drawn() -> None:
         history.append(float(step.terms["attention"]))
     assert history[-1] < 0.5 * history[0]
     assert objective.cam(model) is objective.cam(model)
+    assert objective.has_closed_form
+    assert not Gradia(form="autograd").has_closed_form
     assert isinstance(objective.cam(model), GradCAM)
