@@ -151,9 +151,11 @@ def _images(
     )
     return [
         ImageBeforeAfter(
-            image,
-            labels.get(image.pk),
-            *(maps.get((column, image.pk)) for column in COLUMNS),
+            image=image,
+            label=labels.get(image.pk),
+            phase1=maps.get(("phase1", image.pk)),
+            phase2=maps.get(("phase2", image.pk)),
+            control=maps.get(("control", image.pk)),
             predictions=said.get(image.pk, {}),
         )
         for image in chosen

@@ -1,0 +1,98 @@
+"""A tiny real world for runs: decoy scenes at 32 pixels in a database and a storage."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from django.core.files.base import ContentFile
+from PIL import Image as Picture
+
+from mlcore.exchange.decoy import CLASSES, decoy_scene
+from mlcore.models import (
+    Box,
+    Classifier,
+    Image,
+    ImageLabel,
+    ImageSet,
+    Mask,
+    Partition,
+    PartitionMember,
+    SupervisionItem,
+    SupervisionSet,
+)
+
+COUNTS = {"train": 12, "annotation_pool": 4, "validation": 6, "test": 6}
+SIZE = 32
+# What makes a run of the real code take seconds: small pictures, a small network, few epochs.
+TINY = {
+    "architecture": "sixconv",
+    "image_size": SIZE,
+    "resize": "none",
+    "epochs": 2,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "device": "cpu",
+}
+
+
+@dataclass
+class World:
+    image_set: ImageSet
+    partition: Partition
+
+    def part(self, name: str) -> list[Image]:
+        return list(Image.objects.filter(memberships__partition=self.partition, memberships__part=name).order_by("pk"))
+
+
+def png(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Picture.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def make_world(name: str = "scenes", counts: dict[str, int] | None = None, masks: bool = True) -> World:
+    image_set = ImageSet.objects.create(name=name, classes=list(CLASSES[:2]))
+    partition = Partition.objects.create(image_set=image_set, name="split")
+    for part, count in (counts or COUNTS).items():
+        for index in range(count):
+            scene = decoy_scene(5, part, index, size=SIZE, classes=2)
+            content = png(scene.image)
+            digest = hashlib.sha256(content).hexdigest()
+            image = Image(image_set=image_set, name=f"{part}/{scene.name}", sha256=digest, width=SIZE, height=SIZE)
+            image.file.save("scene.png", ContentFile(content), save=True)
+            ImageLabel.objects.create(image=image, index=scene.label)
+            PartitionMember.objects.create(partition=partition, image=image, part=part)
+            if masks:
+                content = png(scene.mask.astype(np.uint8) * 255)
+                mask = Mask(image=image, sha256=hashlib.sha256(content).hexdigest())
+                mask.file.save("mask.png", ContentFile(content), save=True)
+    return World(image_set, partition)
+
+
+def make_supervision(world: World, part: str = "annotation_pool", w_p: float = 0.4, w_a: float = 1.6) -> SupervisionSet:
+    """People drew the object on every image of a part: 1 inside, 2 outside."""
+    supervision = SupervisionSet.objects.create(image_set=world.image_set, name="what people drew")
+    for image in world.part(part):
+        truth = np.asarray(Picture.open(image.masks.get().file.path)) > 0
+        item = SupervisionItem(supervision=supervision, image=image, w_p=w_p, w_a=w_a)
+        item.map.save("map.png", ContentFile(png(np.where(truth, 1, 2).astype(np.uint8))), save=True)
+    return supervision
+
+
+def add_boxes(images: list[Image]) -> None:
+    for image in images:
+        Box.objects.create(image=image, x0=4, y0=4, x1=20, y1=24)
+
+
+def make_classifier(world: World, classes: list[str] | None = None) -> Classifier:
+    """A row whose weights nobody reads: for checks that come before any computing."""
+    made = Classifier(
+        name="earlier",
+        architecture="sixconv",
+        classes=world.image_set.classes if classes is None else classes,
+        sha256="0" * 64,
+        transform={"image_size": SIZE, "resize": "none", "normalise": "none"},
+    )
+    made.weights.save("w.safetensors", ContentFile(b"not read"), save=True)
+    return made
