@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlcore.runs.perform import perform
-
 from annotation import feedback, publishing, simulation
 from annotation.models import Study
 from mlcore.exchange.scripted import ErrorRates
 from mlcore.models import Classifier, ExplanationSet, Image, ImageSet, Partition, Run, Score
 from mlcore.models.partitions import Part
+from mlcore.runs.perform import perform
 from mlcore.runs.start import start_run
 
 # Says how far a stage is: its title and a share in [0, 1].
@@ -43,6 +42,7 @@ class LoopPlan:
     people: int = 1
     rates: ErrorRates = field(default_factory=ErrorRates)
     seed: int = 0
+    reuse: bool = False  # go on with finished runs and studies of the same names
 
 
 @dataclass(frozen=True)
@@ -61,32 +61,21 @@ class LoopResult:
 
 def run_loop(plan: LoopPlan, report: Report) -> LoopResult:
     """Raises LoopFailed with the reason of the run that failed, RunRefused or StudyRefused with theirs."""
-    phase1 = start_run(
-        kind="train",
-        name=f"{plan.name}: phase 1",
-        owner=plan.owner,
-        image_set=plan.image_set,
-        partition=plan.partition,
-        classifier=plan.start,
-        recipe=dict(plan.phase1),
-        seed=plan.seed,
-        enqueue=False,
-    )
-    _perform(phase1, "Phase 1: training", report)
+    phase1 = _run(plan, "Phase 1: training", report, f"{plan.name}: phase 1", "train", dict(plan.phase1), plan.start)
     before = phase1.made_classifier
-    explanations = _explain(plan, before, "Explaining the annotation pool", report)
+    explained = _run(
+        plan,
+        "Explaining the annotation pool",
+        report,
+        f"{plan.name}: maps of phase 1",
+        "explain",
+        {"part": Part.POOL.value},
+        before,
+    )
+    explanations = explained.explanation_set
     ratings, drawings = publish_studies(plan, explanations)
     answer(plan, ratings, drawings, report)
-    phase2, control = feedback.start_phase2(
-        ratings,
-        plan.owner,
-        drawings=[drawings],
-        name=f"{plan.name}: phase 2",
-        recipe=dict(plan.phase2),
-        kinds=("human", "simulated"),
-        seed=plan.seed,
-        enqueue=False,
-    )
+    phase2, control = _phase2(plan, ratings, drawings)
     _perform(phase2, "Phase 2: fine-tuning on the answers", report)
     _perform(control, "Control: fine-tuning without maps", report)
     scores = {
@@ -101,6 +90,10 @@ def publish_studies(plan: LoopPlan, explanations: ExplanationSet) -> tuple[Study
     images = pool_images(plan)
     studies = []
     for kind, title in (("reasonability", "Is the focus reasonable?"), ("map_drawing", "What should it look at?")):
+        known = Study.objects.filter(kind=kind, name=f"{plan.name}: {title}", image_set=plan.image_set).first()
+        if plan.reuse and known is not None and known.state != Study.State.DRAFT:
+            studies.append(known)
+            continue
         study = publishing.create_study(
             kind=kind,
             name=f"{plan.name}: {title}",
@@ -133,38 +126,62 @@ def answer(plan: LoopPlan, ratings: Study, drawings: Study, report: Report) -> N
         )
 
 
-def _explain(plan: LoopPlan, classifier: Classifier, title: str, report: Report) -> ExplanationSet:
-    run = start_run(
-        kind="explain",
-        name=f"{plan.name}: maps of {classifier.name}",
-        owner=plan.owner,
-        image_set=plan.image_set,
-        partition=plan.partition,
-        classifier=classifier,
-        recipe={"part": Part.POOL.value},
+def _phase2(plan: LoopPlan, ratings: Study, drawings: Study) -> tuple[Run, Run]:
+    name = f"{plan.name}: phase 2"
+    known = _finished(plan, name, Run.Kind.TRAIN) if plan.reuse else None
+    if known is not None and known.control is not None:
+        return known, known.control
+    return feedback.start_phase2(
+        ratings,
+        plan.owner,
+        drawings=[drawings],
+        name=name,
+        recipe=dict(plan.phase2),
+        kinds=("human", "simulated"),
         seed=plan.seed,
         enqueue=False,
     )
-    _perform(run, title, report)
-    return run.explanation_set
 
 
 def _test_scores(plan: LoopPlan, run: Run, title: str, report: Report) -> dict[str, float | None]:
     """One logged look at the test part, after every choice has been made on the validation part."""
-    evaluation = start_run(
-        kind="evaluate",
-        name=f"{run.name}: test",
+    recipe = {"part": Part.TEST.value}
+    evaluation = _run(plan, title, report, f"{run.name}: test", "evaluate", recipe, run.made_classifier)
+    found = dict(Score.objects.filter(run=evaluation, part=Part.TEST).values_list("metric", "value"))
+    return {metric: found.get(metric) for metric in METRICS}
+
+
+def _finished(plan: LoopPlan, name: str, kind: str) -> Run | None:
+    runs = Run.objects.filter(name=name, kind=kind, partition=plan.partition, state=Run.State.SUCCEEDED)
+    return runs.order_by("-created").first()
+
+
+def _run(
+    plan: LoopPlan,
+    title: str,
+    report: Report,
+    name: str,
+    kind: str,
+    recipe: dict[str, Any],
+    classifier: Classifier | None,
+) -> Run:
+    """A run of this kind, performed here and now; with `reuse` a finished one of the name is taken."""
+    known = _finished(plan, name, kind) if plan.reuse else None
+    if known is not None:
+        return known
+    run = start_run(
+        kind=kind,
+        name=name,
         owner=plan.owner,
         image_set=plan.image_set,
         partition=plan.partition,
-        classifier=run.made_classifier,
-        recipe={"part": Part.TEST.value},
+        classifier=classifier,
+        recipe=recipe,
         seed=plan.seed,
         enqueue=False,
     )
-    _perform(evaluation, title, report)
-    found = dict(Score.objects.filter(run=evaluation, part=Part.TEST).values_list("metric", "value"))
-    return {metric: found.get(metric) for metric in METRICS}
+    _perform(run, title, report)
+    return run
 
 
 def _perform(run: Run, title: str, report: Report) -> None:
@@ -172,6 +189,8 @@ def _perform(run: Run, title: str, report: Report) -> None:
         if event.get("event") == "progress" and event.get("total"):
             report(title, event["step"] / event["total"])
 
+    if run.state == Run.State.SUCCEEDED:
+        return
     report(title, 0.0)
     perform(run.uuid, worker_name="command line", on_event=heard)
     run.refresh_from_db()

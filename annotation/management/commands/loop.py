@@ -7,18 +7,17 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from mlcore.exchange.partitions import make_partition
 from mlcore.exchange.weights import import_classifier
 
 from annotation.loop import LoopFailed, LoopPlan, LoopResult, run_loop
 from annotation.loop_table import table
 from annotation.progress import ProgressLine
-from annotation.publishing import StudyRefused
 from mlcore.catalogue import ARCHITECTURES, Field
 from mlcore.catalogue.recipes import fields_for
 from mlcore.exchange.images import ImportRefused, import_folder
+from mlcore.exchange.partitions import make_partition
 from mlcore.exchange.scripted import ErrorRates
-from mlcore.models import Classifier, ImageSet
+from mlcore.models import Classifier, ImageSet, Partition
 from mlcore.runs.start import RunRefused
 
 # Found on photographs of ten classes with ten images each (docs/butterflies.md); any option can be given instead.
@@ -72,18 +71,7 @@ class Command(BaseCommand):
             start = self._weights(options, owner)
             results: list[LoopResult] = []
             for seed in options["seeds"]:
-                partition = make_partition(
-                    image_set,
-                    f"{options['train']}/{options['pool']}/{options['validation']} a class, seed {seed}",
-                    counts_per_class={
-                        "train": options["train"],
-                        "annotation_pool": options["pool"],
-                        "validation": options["validation"],
-                    },
-                    rest="test",
-                    seed=seed,
-                    owner=owner,
-                )
+                partition = _partition(image_set, options, seed, owner)
                 plan = LoopPlan(
                     name=f"{image_set.name}, seed {seed}",
                     image_set=image_set,
@@ -97,7 +85,7 @@ class Command(BaseCommand):
                     seed=seed,
                 )
                 results.append(run_loop(plan, line.stage))
-        except (ImportRefused, LoopFailed, StudyRefused, RunRefused, ValueError) as error:
+        except (ImportRefused, LoopFailed, PartitionRefused, RunRefused, ValueError) as error:
             raise CommandError(str(error)) from error
         finally:
             line.end()
@@ -134,6 +122,14 @@ class Command(BaseCommand):
             padding=options["padding"],
             owner=owner,
         )
+
+
+def _partition(image_set: ImageSet, options: dict[str, Any], seed: int, owner: Any) -> Partition:
+    """Cut by counts a class; a second call with the same counts and seed takes the first one's partition."""
+    counts = {"train": options["train"], "annotation_pool": options["pool"], "validation": options["validation"]}
+    name = f"{'/'.join(str(count) for count in counts.values())} a class, seed {seed}"
+    known = Partition.objects.filter(image_set=image_set, name=name).first()
+    return known or make_partition(image_set, name, counts_per_class=counts, rest="test", seed=seed, owner=owner)
 
 
 def _given(kind: str, base: dict[str, Any], pairs: list[str]) -> dict[str, Any]:

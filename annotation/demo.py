@@ -1,0 +1,93 @@
+"""The demonstration: decoy scenes, the whole loop once, and two studies left open for the newcomer.
+
+Every step looks first whether it has been done, so an interrupted demonstration goes on where it stopped and a second
+start takes seconds.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from mlcore.exchange.decoy_settings import DEMO
+
+from annotation.loop import LoopPlan, LoopResult, Report, run_loop
+from annotation.people import ANNOTATOR, RESEARCHER, give_role
+from mlcore.exchange.decoy import render_decoy
+from mlcore.exchange.images import import_folder
+from mlcore.exchange.partitions import partition_from_splits
+from mlcore.exchange.scripted import ErrorRates
+from mlcore.models import ImageSet, Partition
+
+NAME = "Decoy scenes"
+
+
+@dataclass(frozen=True)
+class Login:
+    name: str
+    password: str
+    page: str
+
+
+def logins() -> list[Login]:
+    """A researcher and an annotator of this installation's own, with passwords made once and kept in `var/`."""
+    path = Path(settings.VAR_DIR) / "demo-logins.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    people = []
+    for name, role, page in (("annotator", ANNOTATOR, "/"), ("researcher", RESEARCHER, "/admin/")):
+        user, made = get_user_model().objects.get_or_create(username=name)
+        if made or name not in known:
+            known[name] = f"{secrets.token_hex(2)}-{secrets.token_hex(2)}-{secrets.token_hex(2)}"
+            user.set_password(known[name])
+        if role == RESEARCHER:
+            # The one researcher of the demonstration also administers it.
+            user.is_staff = user.is_superuser = True
+        user.save()
+        give_role(user, role)
+        people.append(Login(name, known[name], page))
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(known))
+    return people
+
+
+def run_demo(owner: Any, report: Report) -> LoopResult:
+    """Renders, imports, and runs the loop on what is not there yet. Raises what `run_loop` raises."""
+    image_set, partition = _scenes(owner, report)
+    plan = LoopPlan(
+        name=NAME,
+        image_set=image_set,
+        partition=partition,
+        owner=owner,
+        phase1=DEMO["phase1"],
+        phase2=DEMO["phase2"],
+        drawn=DEMO["drawn"],
+        rates=ErrorRates(**DEMO["rates"]),
+        seed=DEMO["seed"],
+        reuse=True,
+    )
+    return run_loop(plan, report)
+
+
+def _scenes(owner: Any, report: Report) -> tuple[ImageSet, Partition]:
+    known = Partition.objects.filter(image_set__name=NAME, name="given").select_related("image_set").first()
+    if known is not None:
+        return known.image_set, known
+    folder = Path(settings.VAR_DIR) / "decoy"
+    render_decoy(
+        folder,
+        seed=DEMO["seed"],
+        progress=lambda done, total: report("Rendering decoy scenes", done / total),
+        **DEMO["world"],
+    )
+    imported = import_folder(
+        folder / "images",
+        name=NAME,
+        owner=owner,
+        labels=folder / "labels.csv",
+        masks=folder / "masks",
+        progress=lambda done, total: report("Importing images and masks", done / max(total, 1)),
+    )
+    return imported.image_set, partition_from_splits(imported.image_set, folder / "labels.csv", "given", owner)
