@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from mlcore.exchange.decoy_settings import DEMO
 
 from annotation.loop import LoopPlan, LoopResult, Report, run_loop
-from annotation.people import ANNOTATOR, RESEARCHER, give_role
+from annotation.people import add_annotator, add_researcher
 from mlcore.exchange.decoy import render_decoy
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import partition_from_splits
@@ -35,22 +35,20 @@ class Login:
 def logins() -> list[Login]:
     """A researcher and an annotator of this installation's own, with passwords made once and kept in `var/`."""
     path = Path(settings.VAR_DIR) / "demo-logins.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    people = []
-    for name, role, page in (("annotator", ANNOTATOR, "/"), ("researcher", RESEARCHER, "/admin/")):
-        user, made = get_user_model().objects.get_or_create(username=name)
-        if made or name not in known:
-            known[name] = f"{secrets.token_hex(2)}-{secrets.token_hex(2)}-{secrets.token_hex(2)}"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    people = get_user_model().objects
+    for name, add in (("annotator", add_annotator), ("researcher", add_researcher)):
+        if name not in known or not people.filter(username=name).exists():
+            known[name] = "-".join(secrets.token_hex(2) for _ in range(3))
+            user = people.filter(username=name).first() or add(name)
             user.set_password(known[name])
-        if role == RESEARCHER:
             # The one researcher of the demonstration also administers it.
-            user.is_staff = user.is_superuser = True
-        user.save()
-        give_role(user, role)
-        people.append(Login(name, known[name], page))
+            user.is_superuser = name == "researcher"
+            user.save()
     path.touch(mode=0o600)
     path.write_text(json.dumps(known))
-    return people
+    pages = {"annotator": "/", "researcher": "/admin/"}
+    return [Login(name, password, pages[name]) for name, password in known.items()]
 
 
 def run_demo(owner: Any, report: Report) -> LoopResult:

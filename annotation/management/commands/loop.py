@@ -14,8 +14,9 @@ from annotation.loop_table import table
 from annotation.progress import ProgressLine
 from mlcore.catalogue import ARCHITECTURES, Field
 from mlcore.catalogue.recipes import fields_for
-from mlcore.exchange.images import ImportRefused, import_folder
-from mlcore.exchange.partitions import make_partition
+from mlcore.exchange.images import import_folder
+from mlcore.exchange.partitions import PartitionRefused, make_partition
+from mlcore.exchange.report import ImportRefused
 from mlcore.exchange.scripted import ErrorRates
 from mlcore.models import Classifier, ImageSet, Partition
 from mlcore.runs.start import RunRefused
