@@ -1,6 +1,7 @@
 """A study, its frozen versions, its arms, and its trials with their stimuli."""
 
 import secrets
+from functools import cached_property
 
 from django.conf import settings
 from django.db import models
@@ -55,6 +56,14 @@ class Study(UUIDModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @cached_property
+    def version(self) -> "StudyVersion":
+        """The version under which people answer now."""
+        newest = self.versions.order_by("-number").first()
+        if newest is None:
+            raise StudyVersion.DoesNotExist(f"Study {self.uuid} has no version.")
+        return newest
 
 
 class StudyVersion(ImmutableModel):
@@ -115,7 +124,16 @@ class Trial(UUIDModel):
 
     class Meta:
         ordering = ["random_key"]
-        indexes = [models.Index(fields=["study", "phase", "arm", "random_key"], name="trial_order")]
+        indexes = [
+            models.Index(fields=["study", "phase", "arm", "random_key"], name="trial_order"),
+            # The next trial is found here: trials that are given away are not in it, so its cost does not grow
+            # with the study.
+            models.Index(
+                fields=["study", "phase", "arm", "random_key"],
+                condition=models.Q(claims_left__isnull=True) | models.Q(claims_left__gt=0),
+                name="trial_free",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(claims_left__isnull=True) | models.Q(claims_left__gte=0),

@@ -1,0 +1,93 @@
+"""Who people are: annotators, researchers, and the deletion of a person from a study."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import F
+
+from annotation.models import Answer, AnswerRevision, Assignment, Draft, DrawnMap, Participant, Study, Trial
+from mlcore.models import AuditEntry, SupervisionSet
+
+ANNOTATORS, RESEARCHERS = "annotator", "researcher"
+
+
+def ensure_groups(**_signal: Any) -> None:
+    """The two groups exist. Called after every migration."""
+    for name in (ANNOTATORS, RESEARCHERS):
+        Group.objects.get_or_create(name=name)
+
+
+def add_annotator(username: str, password: str | None = None) -> Any:
+    """A person who may answer studies; an existing one of that name joins the group."""
+    return _add(username, password, ANNOTATORS, is_staff=False)
+
+
+def add_researcher(username: str, password: str | None = None) -> Any:
+    """A person who may use the admin for what they own, and answer studies."""
+    return _add(username, password, RESEARCHERS, is_staff=True)
+
+
+@transaction.atomic
+def _add(username: str, password: str | None, group: str, *, is_staff: bool) -> Any:
+    users = get_user_model()
+    user, _ = users.objects.get_or_create(username=username)
+    if password is not None:
+        user.set_password(password)
+    user.is_staff = user.is_staff or is_staff
+    user.save()
+    user.groups.add(Group.objects.get_or_create(name=group)[0])
+    return user
+
+
+def may_answer(user: Any) -> bool:
+    """Annotators and researchers answer studies; so may an administrator. Asked of the database once a request."""
+    if not (user.is_authenticated and user.is_active):
+        return False
+    if user.is_superuser:
+        return True
+    if not hasattr(user, "_harmony_may_answer"):
+        user._harmony_may_answer = user.groups.filter(name__in=(ANNOTATORS, RESEARCHERS)).exists()
+    return user._harmony_may_answer
+
+
+def may_manage(user: Any, study: Study) -> bool:
+    """A study is managed by its owner and by administrators."""
+    return bool(user.is_active and (user.is_superuser or (user.is_staff and study.owner_id == user.pk)))
+
+
+@transaction.atomic
+def forget(participant: Participant, actor: Any) -> None:
+    """Delete a person from a study: identity, answers, drafts and files; their claims are given back.
+
+    Supervision that rests on the study's answers stays, marked stale, because runs have read it.
+    """
+    person = Participant.objects.select_for_update().select_related("study").get(pk=participant.pk)
+    held = (Assignment.State.OPEN, Assignment.State.ANSWERED)
+    for assignment in person.assignments.select_for_update().filter(state__in=held).order_by("trial_id"):
+        Trial.objects.filter(pk=assignment.trial_id, claims_left__isnull=False).update(claims_left=F("claims_left") + 1)
+    answers = person.assignments.filter(state=Assignment.State.ANSWERED).count()
+    _delete_files(person)
+    study = person.study
+    stale = [
+        item.pk
+        for item in SupervisionSet.objects.filter(image_set=study.image_set_id, stale=False).only("source", "spec")
+        if str(study.uuid) in {str(item.source), *item.spec.get("ratings", []), *item.spec.get("drawings", [])}
+    ]
+    SupervisionSet.objects.filter(pk__in=stale).update(stale=True)
+    AuditEntry.write(actor, "participant.forget", study, after={"answers": answers})
+    AnswerRevision.objects.filter(answer__assignment__participant=person).delete()
+    Answer.objects.filter(assignment__participant=person).delete()
+    person.delete()
+
+
+def _delete_files(person: Participant) -> None:
+    storage = DrawnMap._meta.get_field("file").storage  # type: ignore[union-attr]
+    names = [draft.file.name for draft in Draft.objects.filter(assignment__participant=person) if draft.file]
+    for answer in Answer.objects.filter(assignment__participant=person):
+        # Every revision's drawing lies in the answer's own folder.
+        folder = f"drawn/{answer.uuid}"
+        if storage.exists(folder):
+            names += [f"{folder}/{name}" for name in storage.listdir(folder)[1]]
+    transaction.on_commit(lambda: [storage.delete(name) for name in names])
