@@ -1,21 +1,22 @@
 // A picture with a map on it, in one of three views. All canvases of a trial have one size.
-import { cividis } from "./colormaps.js";
+import * as tables from "./colormaps.js";
 import { strokeContours } from "./contour.js";
 
 export const VIEWS = ["overlay", "spotlight", "contour"];
 
 /**
  * Draws on `context`. `picture`: ImageData; `map`: one byte a pixel or null for the bare picture; `strength` in [0, 1]:
- * how opaque the colours are, how black the dark is, how strong the lines are.
+ * how opaque the colours are, how black the dark is, how strong the lines are; `colours`: a name in colormaps.js.
  */
-export function compose(context, picture, map, view, strength) {
+export function compose(context, picture, map, view, strength, colours = "cividis") {
+  const table = tables[colours] ?? tables.cividis;
   if (!map) {
     context.putImageData(picture, 0, 0);
     return;
   }
   if (view === "contour") {
     context.putImageData(picture, 0, 0);
-    strokeContours(context, map, cividis, strength);
+    strokeContours(context, map, table, strength);
     return;
   }
   const out = context.createImageData(picture.width, picture.height);
@@ -33,9 +34,9 @@ export function compose(context, picture, map, view, strength) {
     const rest = 1 - strength;
     for (let i = 0, p = 0; i < map.length; i += 1, p += 4) {
       const shade = 3 * map[i];
-      to[p] = from[p] * rest + cividis[shade] * strength;
-      to[p + 1] = from[p + 1] * rest + cividis[shade + 1] * strength;
-      to[p + 2] = from[p + 2] * rest + cividis[shade + 2] * strength;
+      to[p] = from[p] * rest + table[shade] * strength;
+      to[p + 1] = from[p + 1] * rest + table[shade + 1] * strength;
+      to[p + 2] = from[p + 2] * rest + table[shade + 2] * strength;
       to[p + 3] = 255;
     }
   }

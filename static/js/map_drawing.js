@@ -28,7 +28,7 @@ async function begin() {
   try {
     picture = await bitmap(trial.data.urls.picture);
   } catch {
-    trial.say("bad", trial.words.noPicture, [[trial.words.again, () => window.location.reload()]]);
+    trial.say("bad", trial.words.noPicture, [[trial.words.reload, () => window.location.reload()]]);
     return;
   }
   const { width, height } = trial.data.image;
@@ -125,34 +125,26 @@ async function begin() {
 
   // --- what the frame asks of this page ---------------------------------------------------------------------------
 
-  const loadDrawing = async (url) => {
-    const response = await fetch(url, { credentials: "same-origin" });
-    return response.ok ? response.blob() : null;
-  };
-  await trial.begin(
-    {
-      clock,
-      loadDrawing,
-      collect: () => ({ strokes: history.strokes, nothing: nothing.checked }),
-      async restore(payload, drawing) {
-        if (drawing) mask.set(await png.decode(drawing, width, height));
-        else mask.data.fill(0);
-        history.reset(payload?.strokes ?? []);
-        nothing.checked = Boolean(payload?.nothing);
-        view.touch();
-        refresh();
-      },
-      drawing: () => png.encode(mask),
-      check: () => (mask.empty && !nothing.checked ? trial.words.nothingPainted : null),
-      lock(on) {
-        brush.end();
-        brush.locked = on;
-        nothing.disabled = on;
-        refresh();
-      },
+  await trial.begin({
+    clock,
+    collect: () => ({ strokes: history.strokes, nothing: nothing.checked }),
+    async restore(payload, drawing) {
+      if (drawing) mask.set(await png.decode(drawing, width, height));
+      else mask.data.fill(0);
+      history.reset(payload?.strokes ?? []);
+      nothing.checked = Boolean(payload?.nothing);
+      view.touch();
+      refresh();
     },
-    loadDrawing,
-  );
+    drawing: () => png.encode(mask),
+    check: () => (mask.empty && !nothing.checked ? trial.words.nothingPainted : null),
+    lock(on) {
+      brush.end();
+      brush.locked = on;
+      nothing.disabled = on;
+      refresh();
+    },
+  });
   document.body.classList.remove("waiting");
   view.onchange();
   refresh();

@@ -6,18 +6,17 @@ import { isFree, Trial } from "./trial.js";
 
 const TRUTHS = ["necessary", "unnecessary"];
 const QUESTIONS = [...TRUTHS, "quality"];
-const STRENGTHS = { overlay: 0.6, spotlight: 1, contour: 1 };
 
 const trial = new Trial();
+const { page } = trial.data;
 const clock = new Clock();
 const form = document.getElementById("questions");
 const groups = [...form.querySelectorAll("[data-map]")];
 const plates = [...document.querySelectorAll(".plate.map")];
 const sheets = [...document.querySelectorAll(".plate canvas")];
 const slider = document.getElementById("strength");
-const strengths = { ...STRENGTHS, ...JSON.parse(localStorage.getItem("harmony-strength") ?? "{}") };
-const stored = localStorage.getItem("harmony-view");
-let view = VIEWS.includes(stored) ? stored : "overlay";
+const habits = { overlay: page.opacity, spotlight: 1, contour: 1, view: page.view, ...remembered() };
+let view = VIEWS.includes(habits.view) ? habits.view : "overlay";
 let bare = false;
 let inHand = 0;
 let picture = null;
@@ -27,20 +26,38 @@ const input = (map, question) => groups[map].querySelectorAll(`[data-question=${
 const chosen = (map, question) => [...input(map, question)].find((one) => one.checked)?.value ?? null;
 const unanswered = (map) => QUESTIONS.filter((question) => chosen(map, question) === null);
 
+/** How this person likes to look at maps, kept on this device. */
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem("harmony-look")) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function remember(change) {
+  Object.assign(habits, change);
+  try {
+    localStorage.setItem("harmony-look", JSON.stringify({ ...remembered(), ...change }));
+  } catch {
+    // Kept for this page only.
+  }
+}
+
 // --- pictures ---------------------------------------------------------------------------------------------------
 
 function draw() {
   if (!picture) return;
   sheets.forEach((sheet, index) => {
     const map = index === 0 || bare ? null : maps[index - 1];
-    compose(sheet.getContext("2d"), picture, map, view, strengths[view]);
+    compose(sheet.getContext("2d"), picture, map, view, habits[view], page.colormap);
   });
 }
 
 function look(next) {
   view = next;
   document.querySelector(`input[name=view][value=${view}]`).checked = true;
-  slider.value = Math.round(strengths[view] * 100);
+  slider.value = Math.round(habits[view] * 100);
   draw();
 }
 
@@ -54,13 +71,12 @@ function peek(on) {
 for (const choice of document.querySelectorAll("input[name=view]")) {
   choice.addEventListener("change", () => {
     clock.note("view", choice.value);
-    localStorage.setItem("harmony-view", choice.value);
+    remember({ view: choice.value });
     look(choice.value);
   });
 }
 slider.addEventListener("input", () => {
-  strengths[view] = slider.value / 100;
-  localStorage.setItem("harmony-strength", JSON.stringify(strengths));
+  remember({ [view]: slider.value / 100 });
   draw();
 });
 
@@ -128,7 +144,8 @@ document.addEventListener("keydown", (event) => {
   else if (key === "]") take(inHand + 1);
   else if (key === "v") {
     look(VIEWS[(VIEWS.indexOf(view) + 1) % VIEWS.length]);
-    localStorage.setItem("harmony-view", view);
+    clock.note("view", view);
+    remember({ view });
   } else if (key === "y" || key === "n") {
     const focused = document.activeElement?.closest?.("[data-question]")?.dataset.question;
     const question = TRUTHS.includes(focused) ? focused : TRUTHS.find((one) => chosen(inHand, one) === null);
@@ -214,7 +231,7 @@ async function begin() {
     picture = pixels(shown, width, height);
     maps = values;
   } catch {
-    trial.say("bad", trial.words.noPicture, [[trial.words.again, () => window.location.reload()]]);
+    trial.say("bad", trial.words.noPicture, [[trial.words.reload, () => window.location.reload()]]);
     return;
   }
   draw();

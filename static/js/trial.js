@@ -39,8 +39,8 @@ export class Trial {
     this.#dialogs();
   }
 
-  /** Shows the newest work there is and lets the person begin. `loadDrawing(url)` fetches a drawing of the server. */
-  async begin(adapter, loadDrawing = async () => null) {
+  /** Shows the newest work there is and lets the person begin. */
+  async begin(adapter) {
     this.#adapter = adapter;
     const { draft, current } = this.data;
     const local = await store.get(this.data.uuid);
@@ -51,12 +51,12 @@ export class Trial {
       this.#send(mine);
     } else {
       const fitsLocal = mine && mine.baseRevision === this.revision;
-      const fitsServer = draft && (draft.payload.base_revision ?? null) === this.revision;
+      const fitsServer = draft && draft.revision === this.revision;
       // Without comparing clocks: the device's draft is older only if another device saved after it was in step.
       const localFirst = fitsLocal && (!fitsServer || mine.dirty || mine.serverSaved === draft.saved_at);
       if (localFirst) await adapter.restore(mine.payload, mine.drawing);
-      else if (fitsServer) await adapter.restore(draft.payload, draft.drawing && (await loadDrawing(draft.drawing)));
-      else if (current) await adapter.restore(current.payload, current.drawing && (await loadDrawing(current.drawing)));
+      else if (fitsServer) await adapter.restore(draft.payload, fromDataUrl(draft.drawing));
+      else if (current) await adapter.restore(current.payload, fromDataUrl(current.drawing));
       adapter.clock.start(localFirst ? mine.durationMs : 0, localFirst ? mine.events : []);
       if (localFirst || fitsServer) {
         this.#serverSaved = fitsServer ? draft.saved_at : null;
@@ -64,6 +64,7 @@ export class Trial {
       }
       if (current && !localFirst && !fitsServer) this.show("saved", this.words.saved, new Date(current.saved_at));
     }
+    if (this.data.taken) this.say("warn", this.words.taken);
     this.button.addEventListener("click", () => this.send());
     document.documentElement.dataset.ready = "yes";
   }
@@ -155,11 +156,11 @@ export class Trial {
       this.#changes = 0;
       this.show("saved", this.words.saved, new Date(body.saved_at));
       this.#go(body.next);
-    } else if (outcome === "conflict") {
+    } else if (outcome === "conflict" && body?.current) {
       await this.#conflict(record, body.current);
-    } else if (outcome === "closed" || outcome === "gone") {
+    } else if (["closed", "gone", "conflict"].includes(outcome)) {
       await store.remove(record.assignment);
-      this.#go(this.data.urls.study + (outcome === "gone" ? "?taken=1" : ""));
+      this.#go(this.data.urls.study + (outcome === "conflict" ? "?taken=1" : ""));
     } else if (outcome === "signed-out") {
       this.#leaving = true; // the record on this device is sent after signing in
       this.say("warn", this.words.signedOut, [[this.words.signIn, () => window.location.assign(this.data.urls.login)]]);
@@ -174,8 +175,7 @@ export class Trial {
 
   /** Answered elsewhere: show that answer, and let the person choose between it and what stood here. */
   async #conflict(record, current) {
-    const drawing = current.drawing ? await this.#adapter.loadDrawing?.(current.drawing) : null;
-    await this.#adapter.restore(current.payload, drawing ?? null);
+    await this.#adapter.restore(current.payload, fromDataUrl(current.drawing));
     await store.remove(record.assignment);
     this.#changes = 0;
     this.revision = current.revision;
@@ -247,6 +247,13 @@ export class Trial {
       if (event.target === help) help.close();
     });
   }
+}
+
+/** A drawing as the server writes it into JSON; the page's policy does not let `fetch` read such addresses. */
+function fromDataUrl(url) {
+  if (!url) return null;
+  const text = atob(url.slice(url.indexOf(",") + 1));
+  return new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" });
 }
 
 /** Whether a key press belongs to the page and not to a control that uses it itself. */
