@@ -18,9 +18,9 @@ class Tally:
     """Sums over the steps of one epoch."""
 
     def __init__(self) -> None:
-        self.loss, self.hits, self.images, self.steps = 0.0, 0, 0, 0
+        self.loss, self.hits, self.images, self.steps = 0.0, 0.0, 0.0, 0
 
-    def add(self, loss: float, hits: int, images: int) -> None:
+    def add(self, loss: float, hits: float, images: float) -> None:
         """One step's mean loss, right predictions and images."""
         self.loss, self.hits = self.loss + loss, self.hits + hits
         self.images, self.steps = self.images + images, self.steps + 1

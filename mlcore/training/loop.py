@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mlcore.metrics.attention_iou import AttentionIoU
 from mlcore.objectives.base import Loss
@@ -127,8 +128,9 @@ class TrainingRun:
             self.schedule.apply(self.optimizer, self.step)
             with self.machine.autocast():
                 loss = self.objective.loss(self.model, batch)
-            numbers = _numbers(loss)
-            if self.machine.agree(not math.isfinite(numbers[0])):
+            hits = (loss.logits.detach().argmax(dim=1) == batch.labels).sum()
+            numbers, hit, seen = self._numbers(loss, hits, len(batch))
+            if not math.isfinite(numbers[0]):  # of all processes: their mean is not finite either
                 self._fail_at_step("The loss was", self.step + 1)
             self.machine.accelerator.backward(loss.total)
             self.machine.average_gradients(self.model)
@@ -136,10 +138,18 @@ class TrainingRun:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step, self.batch = self.step + 1, self.batch + 1
-            hits = int((loss.logits.detach().argmax(dim=1) == batch.labels).sum())
-            self.tally.add(numbers[0], hits, len(batch))
+            self.tally.add(numbers[0], hit, seen)
             self._report_step(dict(zip(["loss", *loss.terms], numbers, strict=True)))
             self._maybe_stop_or_save()
+
+    def _numbers(self, loss: Loss, hits: Tensor, images: int) -> tuple[list[float], float, float]:
+        """Total and terms, right predictions and images: means over processes, one transfer for all."""
+        device = loss.total.device
+        values = [loss.total.detach(), *loss.terms.values(), hits, torch.tensor(images)]
+        *numbers, hit, seen = self.machine.average(
+            torch.stack([value.to(device, torch.float32) for value in values])
+        ).tolist()
+        return numbers, hit, seen
 
     def _report_step(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -305,14 +315,6 @@ class TrainingRun:
                     raise JobError(f"The weights of epoch {number} that belong to the checkpoint are gone.")
                 if not here.exists():
                     link_or_copy(there, here)
-
-
-def _numbers(loss: Loss) -> list[float]:
-    """The total and the terms as plain numbers, in one transfer from the device."""
-    device = loss.total.device
-    return torch.stack(
-        [loss.total.detach().float(), *(term.float().to(device) for term in loss.terms.values())]
-    ).tolist()
 
 
 def _refuse_what_cannot_be_selected(rule: str, items: list[Item], validation: list[Item]) -> None:

@@ -64,6 +64,14 @@ class Machine:
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return bool(raised.item())
 
+    def average(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of every process's `values`, in every process. Every process must call it."""
+        if self.processes == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total / self.processes
+
     def from_main(self, value: Any) -> Any:
         """The main process's value in every process. Every process must call it."""
         if self.processes == 1:

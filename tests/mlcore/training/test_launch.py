@@ -173,3 +173,44 @@ def test_standard_output_carries_events_only(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True)
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"event": "log", "value": None}]
     assert sorted(done.stderr.split()) == [b"child", b"compiled", b"python"]
+
+
+WITHOUT_DROPOUT = """
+import sys, torch
+torch.nn.Dropout.forward = lambda self, features: features
+from mlcore.training.launch import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(
+    tmp_path: Path, parts: dict[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dropout (each process drops other units) and BatchNorm, up to the order of sums."""
+    for item in parts["train"][:7]:  # unevenly spread over the processes: denominators are shared
+        item |= {"w_p": 0.4, "w_a": 1.6}
+    script = tmp_path / "train.py"
+    script.write_text(WITHOUT_DROPOUT)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    options = OPTIONS | {"objective": "gradia", "optimizer": "sgd", "learning_rate": 0.01, "epochs": 2}
+    options |= {"select": "last", "checkpoint_minutes": 0}
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, features: features)
+    one = Events()
+    assert run_job(make_job(tmp_path / "one", parts, **options), one) == SUCCEEDED
+    job = tmp_path / "two.json"
+    job.write_text(json.dumps(make_job(tmp_path / "two", parts, **options)))
+    done = subprocess.run(
+        [sys.executable, *torchrun, str(script), str(job)],
+        cwd=ROOT,
+        env=os.environ | THREADS | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    two = Events(json.loads(line) for line in done.stdout.splitlines())
+    assert two[-1]["event"] == "result", done.stderr.decode()[-2000:]
+    losses = [[value for _, value in events.metric("train", "loss")] for events in (one, two)]
+    found = [load_weights(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], atol=1e-6)
