@@ -25,7 +25,7 @@ from mlcore.models.partitions import Part
 BATCH = 1000
 
 
-class PartitionRefused(Exception):
+class PartitionRefused(ValueError):
     """The cut cannot be made; the text is the sentence for the person."""
 
 
