@@ -136,9 +136,9 @@ def test_the_control_equals_supervised_training_with_the_same_weights(tmp_path: 
     assert any(not torch.equal(value, weights_of(unweighted)[name]) for name, value in weights_of(plain).items())
 
 
-@pytest.mark.parametrize("steps", [1, 3, 4])
-def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts, steps: int) -> None:
-    """In the middle of an epoch, at its end (before validation), and after it."""
+@pytest.mark.parametrize("asked_after", [1, 3, 4, 6])
+def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts, asked_after: int) -> None:
+    """In the middle of an epoch, at its last step, within validation, and in the next epoch."""
     options: dict[str, Any] = {
         "select": "best_attention_iou",
         "objective": "gradia",
@@ -151,7 +151,7 @@ def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts
         item |= {"w_p": 0.4, "w_a": 1.6}
     whole = make_job(tmp_path / "whole", parts, **options)
     run(whole)
-    asked = iter([False] * (steps - 1))
+    asked = iter([False] * (asked_after - 1))
     broken = make_job(tmp_path / "broken", parts, **options)
     events = run(broken, lambda: next(asked, True), CANCELLED)
     checkpoint = events[-1]["checkpoint"]
@@ -160,6 +160,8 @@ def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts
     resumed = make_job(tmp_path / "resumed", parts, resume=Path(checkpoint).parent, **options)
     final = run(resumed)
     assert_equal(weights_of(whole), weights_of(resumed))
+    ends = [checkpoints.load(tmp_path / name)["model"] for name in ("whole", "resumed")]
+    assert_equal(*ends)  # the chosen epoch may lie before the interruption; the last one does not
     assert final.metric("train", "loss")[0][0] > 1
 
 
