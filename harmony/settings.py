@@ -245,12 +245,30 @@ USE_TZ = True
 UNFOLD = {
     "SITE_TITLE": "Harmony",
     "SITE_HEADER": "Harmony",
-    "SITE_SUBHEADER": "People and classifiers look at the same things",
+    "SITE_SUBHEADER": "For researchers",
     "SITE_SYMBOL": "visibility",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "harmony.dashboard.context",
     "BORDER_RADIUS": "6px",
+    "STYLES": ["harmony.dashboard.stylesheet"],
+    "SIDEBAR": {"navigation": "harmony.dashboard.navigation"},
+    "COLORS": {
+        # One accent, ink blue (ui.md, Tokens); lighter where the ground is dark.
+        "primary": {
+            "50": "oklch(0.97 0.012 255)",
+            "100": "oklch(0.94 0.025 255)",
+            "200": "oklch(0.88 0.05 255)",
+            "300": "oklch(0.81 0.08 255)",
+            "400": "oklch(0.74 0.11 255)",
+            "500": "oklch(0.68 0.12 255)",
+            "600": "oklch(0.48 0.13 255)",
+            "700": "oklch(0.43 0.12 255)",
+            "800": "oklch(0.37 0.10 255)",
+            "900": "oklch(0.31 0.08 255)",
+            "950": "oklch(0.24 0.06 255)",
+        },
+    },
 }
 
 # --- Logging --------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The researchers' pages about images, classifiers, runs and maps."""

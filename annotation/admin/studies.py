@@ -1,0 +1,159 @@
+"""Studies: the list, the page of one study, publishing, looking, closing and exporting."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.http import require_POST
+from unfold.decorators import display
+
+from annotation import publishing
+from annotation.admin import create, results, study_page
+from annotation.admin.loop_pages import LoopPages
+from annotation.errors import StudyRefused
+from annotation.exchange.export import export_csv, export_json
+from annotation.looking import record_look
+from annotation.models import Participant, Study
+from annotation.studies import KINDS, kind_of
+from harmony.researcher import DomainAdmin, owned
+from mlcore.models import SupervisionSet
+
+EXPORTS = {"csv": (export_csv, "text/csv; charset=utf-8"), "json": (export_json, "application/json")}
+
+
+@admin.register(Study)
+class StudyAdmin(LoopPages, DomainAdmin):
+    list_display = (
+        "name",
+        "kind_title",
+        "shown_state",
+        "image_set",
+        "trial_count",
+        "answer_count",
+        "owner",
+        "published",
+    )
+    list_select_related = ("image_set", "owner")
+    list_filter = ("state", "kind")
+    search_fields = ("name",)
+    head_links = (("Publish a study", "admin:annotation_study_create", "group"),)
+    head_text = "What people are asked, newest first."
+    empty_text = "No study yet. Open a set of maps and publish one: two clicks."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return study_page.listed(super().get_queryset(request))
+
+    @display(description="kind", ordering="kind")
+    def kind_title(self, obj: Study) -> str:
+        return KINDS[obj.kind].title if obj.kind in KINDS else obj.kind
+
+    @display(description="state", ordering="state", label={"draft": "warning", "live": "info", "closed": "success"})
+    def shown_state(self, obj: Study) -> str:
+        return obj.state
+
+    @display(description="images", ordering="n_trials")
+    def trial_count(self, obj: Any) -> int:
+        return obj.n_trials
+
+    @display(description="answers", ordering="n_answers")
+    def answer_count(self, obj: Any) -> str:
+        return f"{obj.n_answers} of {obj.n_trials * obj.answers_per_trial}" if obj.answers_per_trial else obj.n_answers
+
+    def routes(self):
+        return (
+            ("create/", self.create_page, "create"),
+            ("<int:pk>/publish/", require_POST(self.publish), "publish"),
+            ("<int:pk>/close/", require_POST(self.close), "close"),
+            ("<int:pk>/look/", require_POST(self.look), "look"),
+            ("<int:pk>/export/<str:form>/", self.export, "export"),
+            *self.loop_routes(),
+        )
+
+    def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return self._show(request, obj, looked=False)
+
+    def _show(self, request: HttpRequest, study: Study, *, looked: bool) -> HttpResponse:
+        folded = study.state == Study.State.LIVE and not looked
+        people = study_page.people(study)
+        supervision = SupervisionSet.objects.filter(source=study.uuid).prefetch_related("runs")
+        return self.render(
+            request,
+            "admin/harmony/study.html",
+            obj=study,
+            study=study,
+            kind=kind_of(study),
+            progress=study_page.progress(study),
+            people=people,
+            simulated=sum(person.kind == Participant.Kind.SIMULATED for person in people),
+            folded=folded,
+            supervision=owned(supervision, request.user)[:20],
+            study_url=_study_url(study),
+            **({} if folded else results.shown(study, people)),
+        )
+
+    def create_page(self, request: HttpRequest) -> HttpResponse:
+        """The form, filled in from the chosen maps; with POST, the study."""
+        data = request.POST if request.method == "POST" else request.GET
+        form = create.build(request.user, data)
+        refused = ""
+        if request.method == "POST" and form is not None:
+            try:
+                study = create.create_and_publish(form, request.user, data.dict(), live=data.get("live") != "no")
+            except StudyRefused as error:
+                refused = error.sentence
+            else:
+                said = "is published" if study.state == Study.State.LIVE else "is kept as a draft"
+                messages.success(request, f"“{study}” {said}.")
+                return HttpResponseRedirect(reverse("admin:annotation_study_change", args=[study.pk]))
+        return self.render(
+            request, "admin/harmony/study_create.html", title="Publish a study", form=form, refused=refused,
+            status=422 if refused else 200,
+        )  # fmt: skip
+
+    def publish(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, publishing.publish, "Annotators see it on their home page now.")
+
+    def close(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._act(request, pk, publishing.close, "It is closed. The result is below.")
+
+    def _act(self, request: HttpRequest, pk: int, action: Any, said: str) -> HttpResponse:
+        study = self.seen(request, pk)
+        try:
+            action(study, request.user)
+        except StudyRefused as error:
+            messages.error(request, error.sentence)
+        else:
+            messages.success(request, said)
+        return HttpResponseRedirect(reverse("admin:annotation_study_change", args=[pk]))
+
+    def look(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page with its result, once; the look is on record."""
+        study = self.seen(request, pk)
+        try:
+            record_look(study, request.user)
+        except StudyRefused as error:
+            raise Http404(error.sentence) from error
+        return self._show(request, study, looked=True)
+
+    def export(self, request: HttpRequest, pk: int, form: str) -> HttpResponse:
+        """Answers and figures as a file. While the study is live this is a look, and on record like one."""
+        study = self.seen(request, pk)
+        if form not in EXPORTS:
+            raise Http404(f"There is no export “{form}”. Known: {', '.join(EXPORTS)}.")
+        if study.state == Study.State.LIVE:
+            record_look(study, request.user)
+        write, content_type = EXPORTS[form]
+        response = HttpResponse(content_type=content_type)
+        response["Content-Disposition"] = f'attachment; filename="study-{str(study.uuid)[:8]}.{form}"'
+        response["Cache-Control"] = "no-store"
+        write(study, response)
+        return response
+
+
+def _study_url(study: Study) -> str:
+    try:
+        return reverse("study", args=[study.uuid])
+    except NoReverseMatch:
+        return ""

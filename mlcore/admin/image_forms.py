@@ -1,0 +1,128 @@
+"""Forms about images: import a folder, make a partition."""
+
+from pathlib import Path
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.http import HttpRequest
+
+from harmony.forms import ActionForm
+from mlcore.exchange.images import import_folder
+from mlcore.exchange.partitions import PartitionRefused, make_partition, partition_from_splits
+from mlcore.exchange.report import ImportRefused, Problem
+from mlcore.models import ImageSet
+from mlcore.models.partitions import Part
+
+
+class ImportForm(ActionForm):
+    """A folder on the server. Only administrators see it: it reads any folder that the server may read."""
+
+    refusals = (ValueError, ImportRefused)
+
+    name = forms.CharField(
+        label="Name of the set", max_length=120, help_text="A set of this name that is yours is added to."
+    )
+    folder = forms.CharField(
+        label="Folder on the server", widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="A folder of images for each class, or a folder that the CSV's file names are below.",
+    )  # fmt: skip
+    labels = forms.CharField(
+        label="CSV of labels", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="Columns file, label and, if parts are given, split. Empty: the folders are the classes.",
+    )  # fmt: skip
+    masks = forms.CharField(
+        label="Folder of masks", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="A PNG of each image's own name and size, white where the object is.",
+    )  # fmt: skip
+    boxes = forms.CharField(
+        label="CSV of boxes", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="Columns file, x0, y0, x1, y1 in pixels, x0 before x1.",
+    )  # fmt: skip
+    parts = forms.BooleanField(
+        label="Take over the parts", required=False, initial=True,
+        help_text="Where the source says which image trains and which tests, make that partition, named “given”.",
+    )  # fmt: skip
+
+    def _path(self, name: str, folder: bool) -> Path | None:
+        text = self.cleaned_data.get(name, "").strip()
+        if not text:
+            return None
+        path = Path(text)
+        if not (path.is_dir() if folder else path.is_file()):
+            raise ValidationError(f"There is no {'folder' if folder else 'file'} “{text}” on the server.")
+        return path
+
+    def clean_folder(self) -> Path | None:
+        return self._path("folder", True)
+
+    def clean_masks(self) -> Path | None:
+        return self._path("masks", True)
+
+    def clean_labels(self) -> Path | None:
+        return self._path("labels", False)
+
+    def clean_boxes(self) -> Path | None:
+        return self._path("boxes", False)
+
+
+class PartitionForm(ActionForm):
+    refusals = (ValueError, PartitionRefused)
+
+    name = forms.CharField(max_length=120, help_text="For instance “four parts” or “10 a class”.")
+    by = forms.ChoiceField(
+        label="Sizes are",
+        choices=(("fractions", "shares of each class, in percent"), ("counts", "images a class; one empty: the rest")),
+    )
+    train = forms.FloatField(label="Train", min_value=0, required=False, initial=50)
+    annotation_pool = forms.FloatField(
+        label="Annotation pool", min_value=0, required=False, initial=20, help_text="What people rate and draw."
+    )
+    validation = forms.FloatField(
+        label="Validation", min_value=0, required=False, initial=15,
+        help_text="Chooses the epoch; nobody rates or draws these.",
+    )  # fmt: skip
+    test = forms.FloatField(label="Test", min_value=0, required=False, initial=15, help_text="Looked at once.")
+    seed = forms.IntegerField(min_value=0, initial=0, help_text="The same seed cuts the same parts.")
+
+    def sizes(self) -> dict[str, float | None]:
+        return {part: self.cleaned_data.get(part) for part in Part.values}
+
+
+def import_form(request: HttpRequest) -> ImportForm:
+    """The form over `import_folder`; where the source says the parts, the partition is made too."""
+
+    def act(form: ActionForm) -> Any:
+        given = form.cleaned_data
+        report = import_folder(
+            given["folder"],
+            name=given["name"],
+            owner=request.user,
+            masks=given["masks"],
+            boxes=given["boxes"],
+            labels=given["labels"],
+        )
+        if given["parts"] and report.splits:
+            try:
+                partition_from_splits(report.image_set, report.splits, "given", request.user)
+            except (PartitionRefused, IntegrityError) as error:
+                report.notes.append(Problem(f"The parts of the source were not taken over: {error}"))
+        return report
+
+    return ImportForm(request.POST if request.method == "POST" else None, action=act)
+
+
+def partition_form(request: HttpRequest, image_set: ImageSet) -> PartitionForm:
+    def act(form: ActionForm) -> Any:
+        given = form.cleaned_data
+        sizes = form.sizes()  # type: ignore[attr-defined]
+        known = {part: value for part, value in sizes.items() if value is not None}
+        if given["by"] == "fractions":
+            wish: dict[str, Any] = {"fractions": {part: value / 100 for part, value in known.items()}}
+        else:
+            empty = [part for part, value in sizes.items() if value is None]
+            wish = {"counts_per_class": known, "rest": empty[0] if len(empty) == 1 else None}
+        return make_partition(image_set, given["name"], seed=given["seed"], owner=request.user, **wish)
+
+    return PartitionForm(request.POST if request.method == "POST" else None, action=act)

@@ -1,0 +1,40 @@
+/* Small habits of every researchers' page: choices that submit their form, sortable tables, a question before a
+   step that cannot be taken back. */
+
+for (const control of document.querySelectorAll("[data-submit-on-change]")) {
+  control.addEventListener("change", () => control.form.requestSubmit());
+}
+
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+function sortable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "h-sort";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+      const rows = [...table.tBodies[0].rows];
+      rows.sort((a, b) => compare(key(a), key(b)) * (down ? -1 : 1));
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+
+function compare(a, b) {
+  const x = Number.parseFloat(a);
+  const y = Number.parseFloat(b);
+  if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
+  return a.localeCompare(b);
+}
+
+document.querySelectorAll("table[data-sortable]").forEach(sortable);
