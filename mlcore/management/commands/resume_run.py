@@ -1,0 +1,30 @@
+"""manage.py resume_run RUN [--wait]"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from mlcore.management.arguments import add_owner, find, find_owner, sentence_of
+from mlcore.management.run_command import perform_here
+from mlcore.models import Run
+from mlcore.runs.control import resume
+from mlcore.runs.start import RunRefused
+
+
+class Command(BaseCommand):
+    help = "Queue a failed or cancelled run again; it goes on from its newest checkpoint."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("run", help="name or UUID (or its first six letters)")
+        parser.add_argument("--wait", action="store_true", help="perform the run here and now instead of queueing it")
+        add_owner(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            run = resume(find(Run, options["run"]), find_owner(options["owner"]), enqueue=not options["wait"])
+        except RunRefused as refused:
+            raise sentence_of(refused) from refused
+        if options["wait"]:
+            run = perform_here(run)
+        self.stdout.write(f"{run.uuid} {run.state}: {run.name}")
