@@ -64,7 +64,7 @@ def test_a_look_at_the_test_part_is_on_record(world) -> None:
 def test_a_classifier_keeps_its_own_way_of_reading_images(world) -> None:
     classifier = make_classifier(world)
     run = start(world, "explain", classifier=classifier)
-    assert (run.recipe["image_size"], run.recipe["resize"], run.recipe["normalise"]) == (32, "none", "none")
+    assert (run.recipe["image_size"], run.recipe["resize"], run.recipe["normalise"]) == (32, "none", "imagenet")
     assert start(world, "explain", classifier=classifier, recipe={"image_size": 64}).recipe["image_size"] == 64
 
 

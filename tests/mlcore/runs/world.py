@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,8 @@ def make_world(name: str = "scenes", counts: dict[str, int] | None = None, masks
             content = png(scene.image)
             digest = hashlib.sha256(content).hexdigest()
             image = Image(image_set=image_set, name=f"{part}/{scene.name}", sha256=digest, width=SIZE, height=SIZE)
+            # Chance in training is keyed by the image's UUID: the same world trains to the same weights.
+            image.uuid = uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{image.name}")
             image.file.save("scene.png", ContentFile(content), save=True)
             ImageLabel.objects.create(image=image, index=scene.label)
             PartitionMember.objects.create(partition=partition, image=image, part=part)
@@ -85,14 +88,14 @@ def add_boxes(images: list[Image]) -> None:
         Box.objects.create(image=image, x0=4, y0=4, x1=20, y1=24)
 
 
-def make_classifier(world: World, classes: list[str] | None = None) -> Classifier:
-    """A row whose weights nobody reads: for checks that come before any computing."""
+def make_classifier(world: World, classes: list[str] | None = None, weights: bytes = b"not read") -> Classifier:
+    """Without `weights` nobody can read it: for checks that come before any computing."""
     made = Classifier(
         name="earlier",
         architecture="sixconv",
         classes=world.image_set.classes if classes is None else classes,
         sha256="0" * 64,
-        transform={"image_size": SIZE, "resize": "none", "normalise": "none"},
+        transform={"image_size": SIZE, "resize": "none", "normalise": "imagenet"},
     )
-    made.weights.save("w.safetensors", ContentFile(b"not read"), save=True)
+    made.weights.save("w.safetensors", ContentFile(weights), save=True)
     return made

@@ -1,0 +1,357 @@
+"""Runs performed by the real training process, from claim to result."""
+
+import hashlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from mlcore.models import Classifier, Explanation, Prediction, Run, RunMetric, Score
+from mlcore.runs import control, intake, outputs, state, workers
+from mlcore.runs.explanation_sets import set_of
+from mlcore.runs.job import build, folder_of
+from mlcore.runs.perform import perform
+from mlcore.runs.start import start_control
+from mlcore.runs.sweep import sweep
+from tests.mlcore.runs.test_start import start
+from tests.mlcore.runs.world import World, add_boxes, make_classifier, make_supervision, make_world
+
+pytestmark = pytest.mark.slow
+
+
+def weights_of(run: Run) -> bytes:
+    with default_storage.open(run.made_classifier.weights.name) as stream:
+        return stream.read()
+
+
+def weights_hash(run: Run) -> str:
+    """SHA-256 of the stored file itself, not of what the row says."""
+    return hashlib.sha256(weights_of(run)).hexdigest()
+
+
+def at_event(name: str, action, number: int = 1):
+    """An `on_event` that calls `action(event)` at the n-th event of a name."""
+    seen = []
+
+    def on_event(event: dict) -> None:
+        if event["event"] == name:
+            seen.append(event)
+            if len(seen) == number:
+                action(event)
+
+    return on_event
+
+
+def child_of_this_process() -> int:
+    """The process id of the training process that this process started."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = entry.read_bytes()
+            parent = int((entry.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        if b"mlcore.training.launch" in arguments and parent == os.getpid():
+            return int(entry.parent.name)
+    raise AssertionError("no training process is there")
+
+
+REFERENCE: list[bytes] = []
+
+
+@pytest.fixture
+def reference(world) -> bytes:
+    """The weights of an uninterrupted run with seed 3, trained once for all tests here."""
+    if not REFERENCE:
+        run = perform(start(world, seed=3).uuid, worker_name="here:1")
+        assert run.state == "succeeded", run.reason + run.log
+        REFERENCE.append(weights_of(run))
+        Run.objects.all().delete()
+        Classifier.objects.all().delete()
+    return REFERENCE[0]
+
+
+@pytest.fixture
+def classifier(world, reference) -> Classifier:
+    made = make_classifier(world, weights=reference)
+    made.sha256 = hashlib.sha256(reference).hexdigest()
+    made.save()
+    return made
+
+
+def test_a_run_trains_and_leaves_a_classifier(world) -> None:
+    trained = perform(start(world, seed=3).uuid, worker_name="here:1")
+    assert trained.state == "succeeded", trained.reason + trained.log
+    made = trained.made_classifier
+    assert made.sha256 == weights_hash(trained) == trained.result["weights_sha256"]
+    assert (made.architecture, made.classes, made.parent) == ("sixconv", ["ellipse", "triangle"], None)
+    assert made.transform == {"image_size": 32, "resize": "none", "normalise": "imagenet"}
+    # 12 images in batches of 4, two epochs: the steps of the curve are 1 … 6, each once.
+    losses = RunMetric.objects.filter(run=trained, part="train", name="loss")
+    assert list(losses.values_list("step", flat=True)) == [1, 2, 3, 4, 5, 6]
+    assert (trained.step, trained.total_steps, trained.device) == (6, 6, "cpu")
+    assert trained.versions["torch"]
+    assert Prediction.objects.filter(classifier=made).count() == 6
+    accuracy = Score.objects.get(run=trained, part="validation", metric="accuracy")
+    right = sum(
+        Prediction.objects.get(classifier=made, image=image).label == image.labels.get().index
+        for image in world.part("validation")
+    )
+    assert (accuracy.value, accuracy.n, accuracy.classifier) == (pytest.approx(right / 6), 6, made)
+    assert not folder_of(trained).exists()
+    assert "Attempt 1 on here:1." in trained.log
+    REFERENCE[:] = [weights_of(trained)]
+
+
+def test_explaining_writes_maps_once(world, classifier) -> None:
+    wish = {"classifier": classifier, "recipe": {"part": "annotation_pool", "device": "cpu"}}
+    run = perform(start(world, "explain", **wish).uuid, worker_name="here:1")
+    assert run.state == "succeeded", run.reason + run.log
+    rows = list(Explanation.objects.filter(set=run.explanation_set))
+    assert {row.image for row in rows} == set(world.part("annotation_pool"))
+    with default_storage.open(rows[0].shard) as stream:
+        maps = np.load(stream)["maps"]
+    assert maps.shape == (4, rows[0].height, rows[0].width)
+    assert maps.dtype == np.float32
+    for row in rows:
+        assert row.maximum == pytest.approx(float(maps[row.index].max()))
+    wish["recipe"] |= {"part": "all"}
+    everything = perform(start(world, "explain", **wish).uuid, worker_name="here:1")
+    assert everything.explanation_set == run.explanation_set
+    assert everything.result["summary"] | {"status": {}} == {"maps": 24, "skipped": 4, "status": {}}
+    assert Explanation.objects.filter(set=run.explanation_set).count() == 28
+    assert {row.pk for row in rows} <= set(run.explanation_set.explanations.values_list("pk", flat=True))
+
+
+def test_what_decides_a_map_decides_its_set(world) -> None:
+    def made(**changes):
+        return set_of(start(world, "explain", classifier=changes.pop("classifier", one), recipe=changes))
+
+    one, other = make_classifier(world), make_classifier(world)
+    assert made() == made(part="test", batch_size=3)
+    different = [made(), made(target="true"), made(layer="features"), made(image_size=64), made(classifier=other)]
+    assert len({found.hash for found in different}) == 5
+    # A class that is not asked for decides nothing.
+    assert made(target_class=1) == made()
+    assert made(target="given", target_class=1) != made(target="given", target_class=0)
+
+
+def test_evaluating_writes_scores_and_replaces_predictions(world, classifier) -> None:
+    made = classifier
+    Prediction.objects.create(classifier=made, image=world.part("test")[0], label=1, confidence=2.0)
+    wish = {"classifier": made, "recipe": {"part": "test", "device": "cpu"}}
+    run = perform(start(world, "evaluate", **wish).uuid, worker_name="here:1")
+    assert run.state == "succeeded", run.reason + run.log
+    scores = {score.metric: score for score in run.scores.all()}
+    assert {"accuracy", "attention_iou_50", "attention_iou_75", "pointing"} <= set(scores)
+    assert scores["accuracy"].n == 6
+    mean = np.mean(list(scores["accuracy"].per_image.values()))
+    assert scores["accuracy"].value == pytest.approx(mean)
+    assert Prediction.objects.filter(classifier=made, image__in=world.part("test"), confidence__lte=1).count() == 6
+
+
+def test_phase_two_and_its_control_train_on_the_same_images(world, classifier) -> None:
+    wish = {
+        "classifier": classifier,
+        "supervision": make_supervision(world),
+        "recipe": {"objective": "gradia", "attention_weight": 5.0, "select": "best_attention_iou"},
+    }
+    run = start(world, **wish)
+    other = start_control(run, enqueue=False)
+    jobs = [build(held, state.claim(held.uuid, "here:1")) for held in (run, other)]
+    for part in ("train", "annotation_pool", "validation"):
+        ours, theirs = jobs[0]["parts"][part], jobs[1]["parts"][part]
+        assert [(item["id"], item.get("w_p")) for item in ours] == [(item["id"], item.get("w_p")) for item in theirs]
+    assert {item["w_a"] for item in jobs[0]["parts"]["annotation_pool"]} == {1.6}
+    assert {item["w_p"] for item in jobs[1]["parts"]["annotation_pool"]} == {0.4}
+    assert {item["w_a"] for item in jobs[1]["parts"]["annotation_pool"]} == {0.0}
+    assert all(item["truth"] for item in jobs[1]["parts"]["validation"])
+    Run.objects.filter(pk=run.pk).update(state="queued", attempt=None)
+    done = perform(run.uuid, worker_name="here:1")
+    assert done.state == "succeeded", done.log
+    assert done.made_classifier.parent == classifier
+    assert "4 carry attention supervision" in done.log
+    # (12 + 4) images in fours, two epochs.
+    assert set(done.metrics.filter(part="train").values_list("step", flat=True)) == set(range(1, 9))
+
+
+def test_boxes_supervise_where_they_are(world) -> None:
+    add_boxes(world.part("train")[:3])
+    run = start(world, recipe={"objective": "energy", "supervision_source": "boxes"})
+    items = build(run, state.claim(run.uuid, "here:1"))["parts"]["train"]
+    assert [item["w_a"] for item in items] == [1.0] * 3 + [0.0] * 9
+    assert items[0]["boxes"] == [[4, 4, 20, 24]]
+
+
+def test_a_reason_is_kept_when_training_cannot_go_on(world) -> None:
+    run = perform(start(world, recipe={"architecture": "vit_b_16"}).uuid, worker_name="here:1")
+    assert run.state == "failed"
+    assert run.reason
+    assert "\n" not in run.reason
+
+
+def test_images_that_are_gone_are_named(world) -> None:
+    run = start(world)
+    image = world.part("train")[0]
+    os.unlink(image.file.path)
+    failed = perform(run.uuid, worker_name="here:1")
+    assert failed.state == "failed"
+    assert "does not exist any more" in failed.reason
+    other = start(world)
+    image.delete()
+    assert "was deleted since" in perform(other.uuid, worker_name="here:1").reason
+    changed = start(world)
+    changed.manifest["train"].pop()
+    changed.save()
+    assert "was changed after it was frozen" in perform(changed.uuid, worker_name="here:1").reason
+
+
+def test_a_run_that_is_held_or_has_ended_is_left_alone(world) -> None:
+    run = start(world)
+    state.claim(run.uuid, "elsewhere:1")
+    before = Run.objects.filter(pk=run.pk).values().get()
+    perform(run.uuid, worker_name="here:1")
+    assert Run.objects.filter(pk=run.pk).values().get() == before
+
+
+def test_cancel_leaves_a_checkpoint_and_resume_ends_like_an_uninterrupted_run(world, reference) -> None:
+    run = start(world, seed=3)
+    cancelled = perform(
+        run.uuid, worker_name="here:1", on_event=at_event("checkpoint", lambda event: control.cancel(run, None))
+    )
+    assert cancelled.state == "cancelled", cancelled.log
+    assert cancelled.reason == "Cancelled. It can be resumed from its checkpoint."
+    assert Path(cancelled.checkpoint).is_file()
+    assert not Classifier.objects.filter(run=run).exists()
+    resumed = perform(control.resume(run, None, enqueue=False).uuid, worker_name="here:1")
+    assert resumed.state == "succeeded", resumed.reason + resumed.log
+    assert "Resumed after step" in resumed.log
+    assert weights_hash(resumed) == hashlib.sha256(reference).hexdigest()
+
+
+def test_a_killed_process_says_so_and_resumes_to_the_same_weights(world, reference) -> None:
+    run = start(world, seed=3)
+    killed = perform(
+        run.uuid,
+        worker_name="here:1",
+        on_event=at_event("checkpoint", lambda event: os.kill(child_of_this_process(), signal.SIGKILL)),
+    )
+    assert killed.state == "failed"
+    assert killed.reason == "The training process was ended by the system (signal 9), perhaps for want of memory."
+    resumed = perform(control.resume(run, None, enqueue=False).uuid, worker_name="here:1")
+    assert resumed.state == "succeeded", resumed.reason + resumed.log
+    assert weights_hash(resumed) == hashlib.sha256(reference).hexdigest()
+    steps = list(resumed.metrics.filter(part="train", name="loss").values_list("step", flat=True))
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_frozen_process_has_a_heartbeat_and_is_ended_when_it_does_not_stop(settings) -> None:
+    world = make_world()
+    settings.RUN_GRACE_SECONDS = 0.5
+    run = start(world, recipe={"epochs": 1000})
+    frozen: list = []
+
+    def ask() -> None:
+        try:
+            control.cancel(run, None)
+        finally:
+            connection.close()
+
+    def freeze(event: dict) -> None:
+        os.kill(child_of_this_process(), signal.SIGSTOP)  # it can neither speak nor see a request
+        frozen.append(timezone.now())
+        threading.Timer(1.0, ask).start()
+
+    ended = perform(run.uuid, worker_name="here:1", on_event=at_event("checkpoint", freeze))
+    assert ended.state == "cancelled"
+    assert "did not stop in time" in ended.log
+    # The last beat lies after the silence of a second and the half second of grace.
+    assert 1.4 < (ended.heartbeat - frozen[0]).total_seconds() < 10
+    with pytest.raises(AssertionError, match="no training process"):
+        child_of_this_process()
+
+
+def test_a_worker_that_is_stopped_hands_its_run_back(world) -> None:
+    run = start(world, seed=3)
+    try:
+        back = perform(
+            run.uuid, worker_name="here:1", on_event=at_event("checkpoint", lambda event: workers.stopping.set())
+        )
+    finally:
+        workers.stopping.clear()
+    assert (back.state, back.attempts) == ("queued", 0)
+    assert Path(back.checkpoint).is_file()
+
+
+def test_a_worker_that_wakes_up_late_changes_nothing(world, reference) -> None:
+    """Taken away by the sweep in the middle, finished by another: the first one's process ends, its words too."""
+    run = start(world, seed=3)
+    finished: list[Run] = []
+
+    def lose(event: dict) -> None:
+        Run.objects.filter(pk=run.pk).update(heartbeat=timezone.now() - timezone.timedelta(seconds=61))
+        assert sweep().requeued
+        finished.append(perform(run.uuid, worker_name="other:2"))
+
+    perform(run.uuid, worker_name="late:1", on_event=at_event("checkpoint", lose))
+    now = Run.objects.get(pk=run.pk)
+    assert finished[0].state == now.state == "succeeded"
+    assert (now.worker, now.ended) == ("other:2", finished[0].ended)
+    assert Classifier.objects.filter(run=run).count() == 1
+    assert weights_hash(now) == hashlib.sha256(reference).hexdigest()
+    with pytest.raises(AssertionError, match="no training process"):
+        child_of_this_process()
+
+
+def test_ctrl_c_cancels_in_order(world) -> None:
+    run = start(world, recipe={"epochs": 1000})
+
+    def press(event: dict) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(run.uuid, worker_name="here:1", on_event=at_event("checkpoint", press))
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert run.reason.startswith("Cancelled from the keyboard.")
+
+
+def test_a_full_disk_at_the_end_fails_with_a_reason_and_leaves_no_half_classifier(world, monkeypatch) -> None:
+    def full(self, run, weights) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs.NewClassifier, "__init__", full)
+    run = start(world)
+    with pytest.raises(OSError):
+        perform(run.uuid, worker_name="here:1")
+    run.refresh_from_db()
+    assert run.state == "failed"
+    assert "No space left on device" in run.reason
+    assert not Classifier.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dropped_connection_costs_nothing(monkeypatch) -> None:
+    world: World = make_world()
+    run = start(world, seed=3)
+    written = intake.Intake.write
+    failures: list[int] = []
+
+    def drop(self) -> bool:
+        if len(failures) < 3:
+            failures.append(1)
+            connection.close()
+            raise OperationalError("server closed the connection unexpectedly")
+        return written(self)
+
+    monkeypatch.setattr(intake.Intake, "write", drop)
+    done = perform(run.uuid, worker_name="here:1")
+    assert len(failures) == 3
+    assert done.state == "succeeded", done.reason
+    assert RunMetric.objects.filter(run=run, part="train", name="loss").count() == 6
