@@ -32,7 +32,11 @@ def train(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lambda: 
 
     Raises Cancelled when asked to stop, JobError with a plain sentence when it cannot go on.
     """
-    return TrainingRun(job, reporter, cancelled).run()
+    try:
+        return TrainingRun(job, reporter, cancelled).run()
+    except Cancelled as stop:
+        # Before its first step a resumed run has no checkpoint but the one it came from.
+        raise Cancelled(stop.checkpoint or (str(job.resume) if job.resume else None)) from None
 
 
 class TrainingRun:
@@ -77,9 +81,9 @@ class TrainingRun:
         steps_per_epoch = len(batches_of(len(self.items), int(job.option("batch_size", 32))))
         self.total = self.epochs * steps_per_epoch
         reporter.send("started", versions=versions(), device=str(self.machine.device), total_steps=self.total)
-        self.loader = loader_of(job, self.machine, self.items, reporter, training=True)
+        self.loader = loader_of(job, self.machine, self.items, reporter, training=True, cancelled=self.cancelled)
         self.validation = (
-            loader_of(job, self.machine, self.validation_items, reporter, reference=True)
+            loader_of(job, self.machine, self.validation_items, reporter, reference=True, cancelled=self.cancelled)
             if self.validation_items and self.machine.is_main
             else None
         )

@@ -24,6 +24,7 @@ from mlcore.training.weights import load_weights, save_weights
 
 WEIGHTS = "weights.safetensors"
 POINTING_TOLERANCE = 15.0
+PREDICTION_ROWS = 1000  # a line of events stays below 100 kB
 
 
 def epoch_path(job: Job, number: int) -> Path:
@@ -113,7 +114,8 @@ def report_part(
         progress=lambda done, total: reporter.progress(f"looking at {part}", done, total),
         cancelled=cancelled,
     )
-    reporter.send("predictions", part=part, rows=found.predictions)
+    for start in range(0, len(found.predictions), PREDICTION_ROWS):
+        reporter.send("predictions", part=part, rows=found.predictions[start : start + PREDICTION_ROWS])
     reporter.send("scores", part=part, rows=found.rows())
     return {name: found.value(name) for name in found.metrics}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from mlcore.catalogue.objectives import OBJECTIVES
 from mlcore.objectives.base import Objective
 from mlcore.training.classifiers import build
 from mlcore.training.data import Augmentation, BatchLoader, Frames
-from mlcore.training.errors import JobError
+from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.events import Reporter
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import Machine, prepare
@@ -90,11 +91,20 @@ def loader_of(
     training: bool = False,
     reference: bool = False,
     keep: bool = True,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> BatchLoader:
     """Batches of items as the recipe says; pictures are read into memory first where they fit and `keep`.
 
     In training, batches are shuffled, augmented and shared by the processes; otherwise they come in order.
+    Raises Cancelled while reading ahead.
     """
+
+    def read(done: int, total: int) -> None:
+        reporter.progress("reading pictures", done, total)
+        # Of several processes one would leave the others waiting; they stop together after their first step.
+        if machine.processes == 1 and cancelled():
+            raise Cancelled
+
     augmentation = augmentation_of(job) if training else Augmentation()
     workers = int(job.option("data_workers", 0))
     supervision = str(job.option("supervision_source", "maps")) if training and wants_maps(job) else "none"
@@ -105,10 +115,7 @@ def loader_of(
         reference=reference,
         cache=keep and bool(job.option("cache_images", True)),
     )
-    kept = frames.keep(
-        threads=max(workers, 2),
-        progress=lambda done, total: reporter.progress("reading pictures", done, total),
-    )
+    kept = frames.keep(threads=max(workers, 2), progress=read)
     batch_size = int(job.option("batch_size", 32))
     return BatchLoader(
         frames,

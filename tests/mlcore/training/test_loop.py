@@ -136,9 +136,12 @@ def test_the_control_equals_supervised_training_with_the_same_weights(tmp_path: 
     assert any(not torch.equal(value, weights_of(unweighted)[name]) for name, value in weights_of(plain).items())
 
 
-@pytest.mark.parametrize("asked_after", [1, 3, 4, 6])
+@pytest.mark.parametrize("asked_after", [3, 5, 6, 8])
 def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts, asked_after: int) -> None:
-    """In the middle of an epoch, at its last step, within validation, and in the next epoch."""
+    """In the middle of an epoch, at its last step, within validation, and in the next epoch.
+
+    (The first two times it is asked pictures are read.)
+    """
     options: dict[str, Any] = {
         "select": "best_attention_iou",
         "objective": "gradia",
@@ -163,6 +166,14 @@ def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, parts: Parts
     ends = [checkpoints.load(tmp_path / name)["model"] for name in ("whole", "resumed")]
     assert_equal(*ends)  # the chosen epoch may lie before the interruption; the last one does not
     assert final.metric("train", "loss")[0][0] > 1
+
+
+def test_cancelled_while_pictures_are_read(tmp_path: Path, parts: Parts) -> None:
+    job = make_job(tmp_path / "a", parts, epochs=1)
+    assert run(job, lambda: True, CANCELLED)[-1]["checkpoint"] is None
+    run(job)
+    again = make_job(tmp_path / "b", parts, epochs=1, resume=tmp_path / "a" / "checkpoint.pt")
+    assert run(again, lambda: True, CANCELLED)[-1]["checkpoint"] == str(tmp_path / "a" / "checkpoint.pt")
 
 
 def test_an_early_stop_is_found_again_on_resume(tmp_path: Path, parts: Parts) -> None:
