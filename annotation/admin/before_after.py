@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 from PIL import Image as Pictures
 
 from annotation.admin import results
@@ -43,7 +44,8 @@ def shown(run: Run, user: Any) -> dict[str, Any]:
         "missing": found.missing,
         "changed": _most_changed(run, found),
         "study": study,
-        "matrices": _matrices(found, user),
+        "ratings": _ratings(run, found, user),
+        "ask_url": _ask_url(found),
         "test_looks": AuditEntry.objects.filter(action="run.look_at_test", object_id=str(run.uuid)).count(),
     }
 
@@ -118,9 +120,20 @@ def _study(run: Run, user: Any) -> Study | None:
     return owned(Study.objects.filter(uuid=run.supervision.source), user).first()
 
 
-def _matrices(found: BeforeAfter, user: Any) -> list[dict[str, Any]]:
-    """The reasonability matrix of each classifier that people have rated, from closed studies and phase 2's own."""
-    return results.matrices_of(found.classifiers, user)
+def _ratings(run: Run, found: BeforeAfter, user: Any) -> list[results.Rated]:
+    there = [(label, found.classifiers[name]) for name, label in COLUMNS if name in found.classifiers]
+    if "phase1" not in found.classifiers:
+        return []
+    return results.ratings_of(there, found.classifiers["phase1"], run.supervision, user)
+
+
+def _ask_url(found: BeforeAfter) -> str:
+    """Where people are asked about both classifiers' maps, side by side."""
+    row = next((row for row in found.images if row.phase1 is not None and row.phase2 is not None), None)
+    if row is None:
+        return ""
+    sets = [row.phase1.set_id, row.phase2.set_id]  # type: ignore[union-attr]
+    return f"{reverse('admin:annotation_study_create')}?{'&'.join(f'explanations={pk}' for pk in sets)}"
 
 
 __all__ = ["STYLES", "distance", "picture", "shown"]

@@ -36,9 +36,12 @@ class LoopPages:
                 messages.success(request, f"“{run}” and its control wait for a worker.")
                 return HttpResponseRedirect(reverse("admin:mlcore_run_change", args=[run.pk]))
         return self.render(
-            request, "admin/harmony/phase2.html", obj=study, title=f"Start phase 2 from “{study}”", form=form,
+            request, "admin/harmony/form.html", obj=study, title=f"Start phase 2 from “{study}”", form=form,
             status=422 if request.method == "POST" else 200,
             back=reverse("admin:annotation_study_change", args=[pk]),
+            verb="Start phase 2",
+            intro="The classifier is tuned on its training images and on those that people judged. Maps that people "
+            "found unreasonable count more. A control learns the same without the maps.",
         )  # fmt: skip
 
     def before_after_page(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -51,7 +54,7 @@ class LoopPages:
             title=f"Before and after: {run}",
             run=run,
             style=style if style in before_after.STYLES else "overlay",
-            styles=before_after.STYLES,
+            map_styles=before_after.STYLES,
             **before_after.shown(run, request.user),
         )
 

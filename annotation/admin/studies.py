@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
@@ -13,14 +13,14 @@ from annotation import publishing
 from annotation.admin import create, results, study_page
 from annotation.admin.loop_pages import LoopPages
 from annotation.errors import StudyRefused
-from annotation.exchange.export import export_csv, export_json
+from annotation.exchange.export import csv_lines, json_pieces
 from annotation.looking import record_look
 from annotation.models import Participant, Study
 from annotation.studies import KINDS, kind_of
 from harmony.researcher import DomainAdmin, owned
 from mlcore.models import SupervisionSet
 
-EXPORTS = {"csv": (export_csv, "text/csv; charset=utf-8"), "json": (export_json, "application/json")}
+EXPORTS = {"csv": (csv_lines, "text/csv; charset=utf-8"), "json": (json_pieces, "application/json")}
 
 
 @admin.register(Study)
@@ -137,18 +137,17 @@ class StudyAdmin(LoopPages, DomainAdmin):
             raise Http404(error.sentence) from error
         return self._show(request, study, looked=True)
 
-    def export(self, request: HttpRequest, pk: int, form: str) -> HttpResponse:
+    def export(self, request: HttpRequest, pk: int, form: str) -> StreamingHttpResponse:
         """Answers and figures as a file. While the study is live this is a look, and on record like one."""
         study = self.seen(request, pk)
         if form not in EXPORTS:
             raise Http404(f"There is no export “{form}”. Known: {', '.join(EXPORTS)}.")
         if study.state == Study.State.LIVE:
             record_look(study, request.user)
-        write, content_type = EXPORTS[form]
-        response = HttpResponse(content_type=content_type)
+        pieces, content_type = EXPORTS[form]
+        response = StreamingHttpResponse(pieces(study), content_type=content_type)
         response["Content-Disposition"] = f'attachment; filename="study-{str(study.uuid)[:8]}.{form}"'
         response["Cache-Control"] = "no-store"
-        write(study, response)
         return response
 
 

@@ -120,6 +120,14 @@ def recipe_default(line: Difference) -> str:
 
 
 @register.filter
+def gain(difference: Any, name: str) -> str:
+    """A difference of two values of a metric: in points where it is a share of images."""
+    if difference is None:
+        return "–"
+    return f"{points(difference)} points" if str(name) in SHARES else signed(difference)
+
+
+@register.filter
 def method_title(name: str) -> str:
     """An attribution method by its title in the catalogue."""
     return METHODS[name].title if name in METHODS else recipe_value(name)

@@ -129,7 +129,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, Any]:
         label = next(recipe[name].field.label for recipe in recipes if name in recipe)
         lines.append({"label": label, "values": values, "differs": any(value != values[0] for value in values)})
     facts: list[tuple[str, list[Any]]] = [
-        ("Seed", [run.seed for run in runs]),
+        ("Seed", [str(run.seed) for run in runs]),
         ("Images", [str(run.image_set) for run in runs]),
         ("Partition", [run.partition.name if run.partition else None for run in runs]),
         ("Classifier", [str(run.classifier) if run.classifier else None for run in runs]),
