@@ -18,8 +18,7 @@ from PIL import Image, UnidentifiedImageError
 UNKNOWN, IMPORTANT, UNIMPORTANT = 0, 1, 2
 _PALETTE = [0, 0, 0, 255, 255, 255, 0, 0, 0, 0, 0, 0]
 _BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError, Image.DecompressionBombError,
-    struct.error, zlib.error, MemoryError, OverflowError, IndexError, TypeError,
+    OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError, struct.error, zlib.error, MemoryError, OverflowError, IndexError, TypeError,
 )  # fmt: skip
 
 
@@ -97,6 +96,8 @@ def decode(data: bytes, size: tuple[int, int], *, rest: int = UNIMPORTANT) -> Dr
             painted = _painted(picture)
     except DrawingRefused:
         raise
+    except Image.DecompressionBombError as error:
+        raise DrawingRefused("The drawing is far larger than the picture.") from error
     except _BROKEN as error:
         raise DrawingRefused("The drawing did not arrive whole. Send it again.") from error
     return Drawing(np.where(painted, IMPORTANT, rest).astype(np.uint8))

@@ -104,6 +104,9 @@ class Kind:
         """The same figures as tables."""
         raise NotImplementedError
 
-    def export_rows(self, answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
-        """One row for each line of the export, keys as in `columns`, in constant memory."""
+    def export_rows(self, answers: "QuerySet[Answer]", *, full: bool = False) -> Iterator[dict[str, Any]]:
+        """One row for each line of the export, keys as in `columns`, in constant memory.
+
+        `full` adds what a flat table cannot hold, for JSON.
+        """
         raise NotImplementedError

@@ -130,7 +130,7 @@ class MapDrawing(Kind):
 
         return tables(self.statistics(study, kinds))
 
-    def export_rows(self, answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
+    def export_rows(self, answers: "QuerySet[Answer]", *, full: bool = False) -> Iterator[dict[str, Any]]:
         from annotation.exchange.rows import map_drawing
 
-        return map_drawing(answers)
+        return map_drawing(answers, full=full)

@@ -138,7 +138,7 @@ class Reasonability(Kind):
 
         return tables(self.statistics(study, kinds))
 
-    def export_rows(self, answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
+    def export_rows(self, answers: "QuerySet[Answer]", *, full: bool = False) -> Iterator[dict[str, Any]]:
         from annotation.exchange.rows import reasonability
 
         return reasonability(answers)

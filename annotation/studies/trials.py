@@ -48,7 +48,7 @@ def build(
                 study=study,
                 image=image,
                 context=facts.context(image),
-                random_key=random.Random(f"{study.seed}/{image.uuid}").getrandbits(RANDOM_KEY_BITS),
+                random_key=random.Random(f"{study.seed}/{image.sha256}").getrandbits(RANDOM_KEY_BITS),
                 claims_left=study.answers_per_trial,
             )
             trials.append(trial)

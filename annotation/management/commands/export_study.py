@@ -1,0 +1,67 @@
+"""manage.py export_study: a study's answers or statistics as CSV or JSON."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from annotation.errors import StudyRefused
+from annotation.exchange import export
+from annotation.models import Participant, Study
+
+
+class Command(BaseCommand):
+    help = "Write a study's answers (or --statistics, or its --codebook) as CSV or JSON."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("study", help="UUID or name of the study.")
+        parser.add_argument("--format", choices=("csv", "json"), default="csv")
+        parser.add_argument("--output", type=Path, help="File to write; without it, the answers go to the terminal.")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--statistics", action="store_true", help="The figures instead of the answers.")
+        what.add_argument("--codebook", action="store_true", help="What each column means, as CSV.")
+        parser.add_argument(
+            "--kinds", nargs="+", choices=Participant.Kind.values, metavar="KIND",
+            help="Whose answers: human, simulated, imported. Answers: everyone's by default; statistics: people's.",
+        )  # fmt: skip
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = self._study(options["study"])
+        output: Path | None = options["output"]
+        try:
+            if output is None:
+                self._write(study, self.stdout._out if hasattr(self.stdout, "_out") else sys.stdout, options)
+                return
+            with output.open("w", encoding="utf-8", newline="") as stream:
+                self._write(study, stream, options)
+        except StudyRefused as error:
+            raise CommandError(error.sentence) from error
+        except OSError as error:
+            raise CommandError(f"{output} cannot be written ({error.strerror or error}).") from error
+        self.stderr.write(f"“{study}” was written to {output}.")
+
+    def _write(self, study: Study, stream: IO[str], options: dict[str, Any]) -> None:
+        chosen = {"kinds": tuple(options["kinds"])} if options["kinds"] else {}
+        as_json = options["format"] == "json"
+        if options["codebook"]:
+            export.export_codebook(study, stream)
+        elif options["statistics"]:
+            (export.export_statistics_json if as_json else export.export_statistics_csv)(study, stream, **chosen)
+        else:
+            (export.export_json if as_json else export.export_csv)(study, stream, **chosen)
+
+    def _study(self, wanted: str) -> Study:
+        try:
+            found = list(Study.objects.filter(uuid=UUID(wanted)))
+        except ValueError:
+            found = list(Study.objects.filter(name=wanted).order_by("pk"))
+        if not found:
+            known = ", ".join(f"“{name}”" for name in Study.objects.values_list("name", flat=True)[:10])
+            raise CommandError(f"There is no study “{wanted}”. Studies here: {known or 'none'}.")
+        if len(found) > 1:
+            listed = ", ".join(str(study.uuid) for study in found)
+            raise CommandError(f"{len(found)} studies are called “{wanted}”. Name one by its UUID: {listed}.")
+        return found[0]
