@@ -112,6 +112,9 @@ def trial(request: HttpRequest, uuid: UUID) -> HttpResponse:
         return _end(request, participant, "closed")
     kind, version = kind_of(participant.study), participant.study.version
     page = kind.page_context(assignment, version.settings)
+    for question in page.get("questions", ()):
+        if question["kind"] == "scale":
+            question["values"] = range(question["from"], question["to"] + 1)
     context = {
         "title": version.title,
         "task": version.task,

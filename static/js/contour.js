@@ -38,7 +38,8 @@ export function contour(values, width, height, level, step = 2) {
   return lines;
 }
 
-const LEVELS = [64, 128, 191];
+// Level and the place in the colour table that its line takes.
+const LEVELS = [[64, 140], [128, 196], [191, 255]];
 
 /** Strokes the lines at a quarter, a half and three quarters of the map's maximum; higher is brighter. */
 export function strokeContours(context, values, table, strength) {
@@ -47,17 +48,16 @@ export function strokeContours(context, values, table, strength) {
   context.save();
   context.lineCap = "round";
   context.globalAlpha = 0.35 + 0.65 * strength;
-  for (const level of LEVELS) {
+  for (const [level, shade] of LEVELS) {
     const path = new Path2D();
     const segments = contour(values, width, height, level);
     for (let i = 0; i < segments.length; i += 4) {
       path.moveTo(segments[i] + 0.5, segments[i + 1] + 0.5);
       path.lineTo(segments[i + 2] + 0.5, segments[i + 3] + 0.5);
     }
-    context.strokeStyle = "rgb(0 0 0 / 0.7)";
-    context.lineWidth = line * 2.2;
+    context.strokeStyle = "rgb(0 0 0 / 0.6)";
+    context.lineWidth = line * 2;
     context.stroke(path);
-    const shade = Math.min(255, level + 64);
     context.strokeStyle = `rgb(${table[3 * shade]} ${table[3 * shade + 1]} ${table[3 * shade + 2]})`;
     context.lineWidth = line;
     context.stroke(path);

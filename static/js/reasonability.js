@@ -46,6 +46,31 @@ function remember(change) {
 
 // --- pictures ---------------------------------------------------------------------------------------------------
 
+/** As many columns as make the pictures largest; on a telephone the stylesheet decides. */
+function arrange() {
+  const board = document.querySelector(".plates");
+  board.style.gridTemplateColumns = "";
+  board.style.removeProperty("--plate");
+  if (window.innerWidth < 680 || window.innerHeight <= 520) return;
+  const { width, height } = board.getBoundingClientRect();
+  const caption = 52;
+  const gap = 24;
+  const aspect = sheets[0].width / sheets[0].height;
+  let best = [0, 1];
+  for (let columns = 1; columns <= sheets.length; columns += 1) {
+    const rows = Math.ceil(sheets.length / columns);
+    const wide = (width - gap * (columns - 1)) / columns;
+    const high = (height - gap * (rows - 1)) / rows - caption;
+    const size = Math.min(wide, high * aspect);
+    if (size > best[0] * 1.02) best = [size, columns];
+  }
+  board.style.setProperty("--plate", `${Math.floor(Math.max(best[0], 120))}px`);
+  board.style.gridTemplateColumns = `repeat(${best[1]}, ${Math.floor(Math.max(best[0], 120))}px)`;
+}
+
+arrange();
+window.addEventListener("resize", arrange);
+
 function draw() {
   if (!picture) return;
   sheets.forEach((sheet, index) => {
