@@ -32,8 +32,8 @@ PER_PART: Mapping[str, int] = {"train": 1200, "annotation_pool": 200, "validatio
 # One sticker colour a class, far apart in hue and lightness.
 MARK_COLOURS = ((214, 48, 58), (247, 201, 36), (30, 112, 200), (42, 166, 106))
 
-RADIUS = (0.2, 0.3)  # of the object, as shares of the picture's side
-TURN = 180.0  # degrees either way
+RADIUS = (0.24, 0.34)  # of the object, as shares of the picture's side
+TURN = 30.0  # degrees either way
 
 _OVERSAMPLE = 3  # shapes are drawn this much larger and reduced, which smooths their edges
 

@@ -94,9 +94,7 @@ class ScriptedAnnotator:
         mask = _as_mask(mask)
         attention = np.asarray(attention, dtype=np.float64)
         if attention.shape != mask.shape:
-            raise ValueError(
-                f"Image {image}: the map is {attention.shape} and the true mask {mask.shape} pixels."
-            )
+            raise ValueError(f"Image {image}: the map is {attention.shape} and the true mask {mask.shape} pixels.")
         rng = self._rng("rate", image)
         wrong, which_fault = rng.random() < self.rates.wrong_rating, rng.random() < 0.5
         focus = attention > self.focus_threshold
