@@ -11,6 +11,7 @@ from mlcore.exchange.boxes import PlannedBox
 from mlcore.exchange.parts import part_of
 from mlcore.exchange.readers import Folder, checked_classes, checked_name
 from mlcore.exchange.report import ImportRefused, Problem
+from mlcore.models.partitions import Part
 
 # Files that systems and people leave beside pictures; naming each of them as broken would bury the real ones.
 BESIDE = (".csv", ".txt", ".json", ".md", ".xml", ".html", ".db", ".ini", ".zip", ".pdf", ".py", ".yaml", ".yml")
@@ -45,10 +46,14 @@ def plan_folders(source: Path, known: list[str] | None) -> Plan:
     problems: list[Problem] = []
     tops = _subfolders(folder, source, problems)
     parts = {top: part_of(top.name) for top in tops}
-    split = bool(tops) and all(parts.values())
+    kinds = set(parts.values())
+    # “train” alone may be a class (a vehicle); train beside val or test is a cut, whatever else lies there.
+    split = bool(tops) and (all(parts.values()) or (Part.TRAIN in kinds and bool(kinds & {Part.VALIDATION, Part.TEST})))
     found: list[tuple[str, str, Path]] = []  # class, part, folder
     for top in tops:
-        if split:
+        if split and parts[top] is None:
+            problems.append(Problem("The folder is none of train, val and test; it was passed over.", top.name))
+        elif split:
             _loose(folder, top, problems)
             found += [(below.name, str(parts[top]), below) for below in _subfolders(folder, top, problems)]
         else:
