@@ -87,6 +87,11 @@ def _end(request: HttpRequest, participant: Participant, kind: str) -> HttpRespo
             "sentence": _("All your answers are saved. You can change them until the study closes."),
             "icon": "check", "tone": "good", "acts": [to_studies, look_again],
         },
+        "none": {
+            "heading": _("Nothing is left to do here"),
+            "sentence": _("Others have answered everything in this study already. Thank you for looking in."),
+            "icon": "check", "acts": [to_studies],
+        },
         "closed": {
             "heading": _("This study is closed"),
             "sentence": _("No more answers are taken. Everything that was saved is kept. Thank you for your help."),
@@ -98,7 +103,8 @@ def _end(request: HttpRequest, participant: Participant, kind: str) -> HttpRespo
             "icon": "wait", "acts": [to_studies, look_again] if progress.answered else [to_studies],
         },
     }  # fmt: skip
-    context = pages[kind] | {"progress": progress, "code": participant.completion_code, "words": words()}
+    page = pages[kind if progress.answered or kind != "done" else "none"]
+    context = page | {"progress": progress, "code": participant.completion_code, "words": words()}
     return render(request, "annotation/message.html", context)
 
 

@@ -8,7 +8,7 @@ from annotation.models import Assignment
 
 
 def own_assignment(request: HttpRequest, uuid: UUID) -> Assignment:
-    """The assignment with its trial, image, study and person, in one query. Raises Http404 where it is not one's own."""
+    """The assignment with its trial, image, study and person, in one query. Raises Http404 unless it is one's own."""
     found = (
         Assignment.objects.filter(uuid=uuid, participant__user_id=request.user.pk or 0)
         .select_related("trial__image", "participant__study")

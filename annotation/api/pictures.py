@@ -35,7 +35,9 @@ def _rendered(explanations: tuple[UUID, ...], size: tuple[int, int]) -> dict[UUI
 def trial_map_bytes(assignment: Assignment, position: int) -> bytes:
     """The map at this person's place: 8-bit grey, on its own scale, of one size and length with its neighbours."""
     shown = dict(
-        assignment.trial.stimuli.filter(explanation__isnull=False).values_list("slot", "explanation__uuid").order_by("slot")
+        assignment.trial.stimuli.filter(explanation__isnull=False)
+        .values_list("slot", "explanation__uuid")
+        .order_by("slot")
     )
     try:
         wanted = shown[assignment.order[position]]

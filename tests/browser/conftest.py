@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 # Playwright's own loop runs in the test's thread; Django would take that for an asynchronous context.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -43,6 +44,12 @@ def browser_context_args() -> dict[str, Any]:
     return {"viewport": {"width": 1100, "height": 760}, "locale": "en-GB", "reduced_motion": "reduce"}
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """The slow hash is Django's, not ours to wait for in every test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 class Person:
     """Someone at a browser of their own. Whatever the page complains about is collected in `complaints`."""
 
@@ -72,6 +79,13 @@ class Person:
         page = page or self.page
         page.goto(self.address + path)
         return page
+
+    def known_as(self, user: Any) -> None:
+        """Signed in without the form, which has tests of its own."""
+        client = Client()
+        client.force_login(user)
+        session = client.cookies["sessionid"].value
+        self.context.add_cookies([{"name": "sessionid", "value": session, "url": self.address, "httpOnly": True}])
 
     def sign_in(self, username: str, password: str) -> Any:
         self.open("/login/")

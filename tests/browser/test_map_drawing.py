@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from annotation.models import Answer, Draft, DrawnMap
 from tests.browser.conftest import ready
-from tests.browser.world import HEIGHT, PASSWORD, WIDTH, make_world
+from tests.browser.world import HEIGHT, WIDTH, make_world
 
 GEOMETRY = """() => {
   const box = document.getElementById('easel').getBoundingClientRect();
@@ -24,7 +24,7 @@ def world():
 @pytest.fixture
 def ada(person, world):
     one = person()
-    one.sign_in("ada", PASSWORD)
+    one.known_as(world.annotator)
     return one
 
 
@@ -183,7 +183,7 @@ def touch(session, kind: str, points: list[tuple[float, float]]) -> None:
 def test_one_finger_paints_and_two_zoom_without_a_trace(person, world):
     study = world.map_drawing()
     finger = person(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    finger.sign_in("ada", PASSWORD)
+    finger.known_as(world.annotator)
     page = finger.begin(study)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     easel = Easel(page)
@@ -245,7 +245,7 @@ def test_a_reload_brings_the_drawing_back_from_this_device_and_from_the_server(a
     ready(page)
     page.get_by_text("Your unfinished work is back").wait_for()
     other = person()  # another device: nothing in its browser
-    other.sign_in("ada", PASSWORD)
+    other.known_as(world.annotator)
     elsewhere = other.begin(study)
     elsewhere.get_by_text("Your unfinished work is back").wait_for()
     size(elsewhere, 10)

@@ -4,7 +4,7 @@ import pytest
 
 from annotation.models import Answer, Assignment, Judgement
 from tests.browser.conftest import ready
-from tests.browser.world import PASSWORD, make_world
+from tests.browser.world import make_world
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def world():
 @pytest.fixture
 def ada(person, world):
     one = person()
-    one.sign_in("ada", PASSWORD)
+    one.known_as(world.annotator)
     return one
 
 
@@ -86,7 +86,7 @@ def test_an_open_question_is_named_and_nothing_is_sent(ada, world):
 def test_by_touch(person, world):
     study = world.reasonability(maps=1)
     finger = person(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    finger.sign_in("ada", PASSWORD)
+    finger.known_as(world.annotator)
     page = finger.begin(study)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for question, word in (("necessary", "No"), ("unnecessary", "Yes"), ("quality", "1")):

@@ -63,9 +63,7 @@ def make_world(images: int = 4, classifiers: int = 1, username: str = "ada") -> 
     for index in range(images):
         scene = decoy_scene(7, "train", index, size=WIDTH)
         top = (WIDTH - HEIGHT) // 2
-        row = Image(
-            image_set=image_set, name=f"{index}.png", sha256=f"{index:064x}", width=WIDTH, height=HEIGHT
-        )
+        row = Image(image_set=image_set, name=f"{index}.png", sha256=f"{index:064x}", width=WIDTH, height=HEIGHT)
         row.file.save(row.name, ContentFile(png(scene.image[top : top + HEIGHT])), save=False)
         row.save()
         ImageLabel.objects.create(image=row, index=scene.label)
@@ -75,7 +73,9 @@ def make_world(images: int = 4, classifiers: int = 1, username: str = "ada") -> 
     return World(image_set, rows, sets, add_annotator(username, PASSWORD))
 
 
-def _explain(image_set: ImageSet, rows: list[Image], masks: list[tuple[np.ndarray, int]], number: int) -> ExplanationSet:
+def _explain(
+    image_set: ImageSet, rows: list[Image], masks: list[tuple[np.ndarray, int]], number: int
+) -> ExplanationSet:
     classifier = Classifier.objects.create(
         name=f"secret-model-{number}", architecture="sixconv", classes=image_set.classes
     )
