@@ -37,8 +37,8 @@ from mlcore.exchange.gradia_files import (
 )
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.matrix import PRESETS, weights_of
-from mlcore.exchange.parts import part_of
 from mlcore.exchange.partitions import PartitionRefused, partition_from_splits
+from mlcore.exchange.parts import part_of
 from mlcore.exchange.readers import Folder
 from mlcore.exchange.report import ImportRefused, ImportReport, Problem, Progress
 from mlcore.exchange.verify import png_bytes
