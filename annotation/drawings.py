@@ -17,8 +17,10 @@ from PIL import Image, UnidentifiedImageError
 
 UNKNOWN, IMPORTANT, UNIMPORTANT = 0, 1, 2
 _PALETTE = [0, 0, 0, 255, 255, 255, 0, 0, 0, 0, 0, 0]
+# Everything that Pillow raises on pictures that are cut off, forged or of another kind.
 _BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError, struct.error, zlib.error, MemoryError, OverflowError, IndexError, TypeError,
+    OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, OverflowError, MemoryError,
+    UnidentifiedImageError, struct.error, zlib.error,
 )  # fmt: skip
 
 

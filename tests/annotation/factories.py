@@ -8,6 +8,7 @@ from typing import Any
 
 import factory
 import numpy as np
+import safetensors.numpy
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -132,6 +133,10 @@ class ClassifierFactory(DjangoModelFactory):
     name = factory.Sequence(lambda number: f"squeezenet {number}")
     architecture = "squeezenet1_1"
     classes = factory.LazyFunction(lambda: list(CLASSES))
+    # One small tensor: enough for whoever asks whether there are weights, not a classifier that runs.
+    weights = factory.LazyFunction(
+        lambda: ContentFile(safetensors.numpy.save({"bias": np.zeros(3, dtype=np.float32)}), name="w.safetensors")
+    )
 
 
 class ExplanationSetFactory(DjangoModelFactory):
