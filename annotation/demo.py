@@ -19,7 +19,6 @@ from annotation.people import add_annotator, add_researcher
 from mlcore.exchange.decoy import render_decoy
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import partition_from_splits
-from mlcore.exchange.scripted import ErrorRates
 from mlcore.models import ImageSet, Partition
 
 NAME = "Decoy scenes"
@@ -59,10 +58,9 @@ def run_demo(owner: Any, report: Report) -> LoopResult:
         image_set=image_set,
         partition=partition,
         owner=owner,
-        phase1=DEMO["phase1"],
-        phase2=DEMO["phase2"],
-        drawn=DEMO["drawn"],
-        rates=ErrorRates(**DEMO["rates"]),
+        phase1=DEMO["phase_1"],
+        phase2=DEMO["phase_2"],
+        rates=DEMO["rates"],
         seed=DEMO["seed"],
         reuse=True,
     )

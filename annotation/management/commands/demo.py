@@ -12,7 +12,6 @@ from annotation import demo
 from annotation.loop import LoopFailed
 from annotation.loop_table import table
 from annotation.progress import ProgressLine
-from mlcore.exchange.scripted import ErrorRates
 
 
 class Command(BaseCommand):
@@ -49,7 +48,7 @@ class Command(BaseCommand):
         finally:
             line.end()
         self.stdout.write("\nOn test pictures where the mark says nothing, one seed:\n")
-        self.stdout.write(table([result], ErrorRates(**demo.DEMO["rates"])))
+        self.stdout.write(table([result], demo.DEMO["rates"]))
         self.stdout.write("\nSign in:")
         for person in people:
             self.stdout.write(
