@@ -1,11 +1,15 @@
 """Folders of pictures into rows: what comes in, what stays out and why, and that twice adds nothing."""
 
+import hashlib
 import os
+import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.storage import default_storage
+from django.db import connection
 
 from mlcore.exchange.images import ImportRefused, import_folder
 from mlcore.models import AuditEntry, Box, Image, ImageLabel, ImageSet, Mask
@@ -213,3 +217,26 @@ def test_many_batches(tmp_path, django_assert_max_num_queries):
     with django_assert_max_num_queries(40):
         report = import_folder(tmp_path / "set", name="Many")
     assert report.added == Image.objects.count() == ImageLabel.objects.count() == 70
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_imports_at_once_share_the_work(tmp_path):
+    for seed in range(70):
+        save(tmp_path / "set" / f"{'ab'[seed % 2]}/{seed}.png", seed, size=(40, 40))
+    ImageSet.objects.create(name="Both")
+    start = threading.Barrier(3)
+
+    def work(_: int):
+        start.wait()
+        try:
+            return import_folder(tmp_path / "set", name="Both")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        reports = list(pool.map(work, range(3)))
+    assert sum(report.added for report in reports) == Image.objects.count() == ImageLabel.objects.count() == 70
+    assert [report.added + report.already for report in reports] == [70, 70, 70]
+    assert all(report.problems == [] for report in reports)
+    for image in Image.objects.all():
+        assert hashlib.sha256(image.file.read()).hexdigest() == image.sha256
