@@ -131,7 +131,14 @@ def running(user: Any) -> list[dict[str, Any]]:
         .order_by("created")[:SHOWN]
     )
     latest = latest_metrics(rows)
-    return [{"run": row, "latest": latest.get(row.pk, [])[:2]} for row in rows]
+    return [{"run": row, "latest": newest_of(latest.get(row.pk, []))} for row in rows]
+
+
+def newest_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two lines a run: its training loss and its accuracy where it has one."""
+    loss = [line for line in lines if line["name"] == "loss" and line["part"] == "training"]
+    other = [line for line in lines if line["name"] != "loss" and line["part"] == "validation"]
+    return loss[:1] + other[:1]
 
 
 def waiting(user: Any) -> list[dict[str, Any]]:

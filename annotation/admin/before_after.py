@@ -46,7 +46,7 @@ def shown(run: Run, user: Any) -> dict[str, Any]:
         "study": study,
         "ratings": _ratings(run, found, user),
         "ask_url": _ask_url(found),
-        "test_looks": AuditEntry.objects.filter(action="run.look_at_test", object_id=str(run.uuid)).count(),
+        "test_looks": AuditEntry.objects.filter(action="run.look_at_test", after__partition=str(run.partition)).count(),
     }
 
 

@@ -9,9 +9,10 @@ from django.http import HttpRequest
 from annotation import feedback
 from annotation.errors import FeedbackRefused, StudyRefused
 from annotation.models import Assignment, Participant, Study
+from annotation.studies import KINDS
 from harmony.forms import ActionForm
 from harmony.researcher import owned
-from mlcore.catalogue import OBJECTIVES, fields_for
+from mlcore.catalogue import METHODS, OBJECTIVES, fields_for
 from mlcore.models import ExplanationSet, Partition
 from mlcore.runs.start import RunRefused
 
@@ -20,7 +21,12 @@ OVERRIDES = ("attention_weight", "epochs", "learning_rate")
 
 class SetChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: ExplanationSet) -> str:
-        return f"{obj.classifier}, {obj.method.replace('_', ' ')}"
+        return f"{obj.classifier}, {METHODS[obj.method].title if obj.method in METHODS else obj.method}"
+
+
+class StudyChoice(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: Study) -> str:
+        return f"{obj} ({KINDS[obj.kind].title.lower() if obj.kind in KINDS else obj.kind})"
 
 
 class PartitionChoice(forms.ModelChoiceField):
@@ -41,7 +47,7 @@ class Phase2Form(ActionForm):
         Partition.objects.none(), empty_label=None,
         help_text="Its training part is learned again, its validation part chooses the epoch.",
     )  # fmt: skip
-    companions = forms.ModelMultipleChoiceField(
+    companions = StudyChoice(
         Study.objects.none(), label="Together with", required=False, widget=forms.CheckboxSelectMultiple,
         help_text="Ratings say how much an image counts, drawn maps say where to look.",
     )  # fmt: skip
@@ -122,10 +128,10 @@ def _kinds(studies: list[Study]) -> list[tuple[str, str]]:
             "kind", flat=True
         )
     )
-    titles = {"human": "people’s", "simulated": "scripted annotators’", "imported": "imported"}
-    choices = [("human", "people’s alone")] if "human" in answered or not answered else []
+    titles = {"human": "people", "simulated": "scripted annotators", "imported": "imported people"}
+    choices = [("human", "People alone")] if "human" in answered or not answered else []
     others = sorted(answered - {"human"}, key=list(titles).index)
     if others:
         together = [kind for kind in titles if kind in answered]
-        choices.append(("+".join(together), " and ".join(titles[kind] for kind in together)))
+        choices.append(("+".join(together), " and ".join(titles[kind] for kind in together).capitalize()))
     return choices

@@ -71,7 +71,7 @@ class ClassifierAdmin(DomainAdmin):
             request,
             "admin/harmony/classifier.html",
             obj=obj,
-            scores=scores.order_by("-created", "part", "metric")[:60],
+            scores=scores.order_by("-run__created", "part", "metric")[:60],
             explanation_sets=sets[:40],
             runs=owned(Run.objects.filter(classifier=obj), request.user)[:20],
             children=owned(Classifier.objects.filter(parent=obj), request.user)[:20],

@@ -51,7 +51,7 @@ def latest_metrics(runs: Sequence[Run]) -> dict[int, list[dict[str, Any]]]:
         found.setdefault(row.run_id, []).append(line)
     for lines in found.values():
         lines.sort(key=lambda line: (_rank(str(line["name"])), line["part"]))
-        del lines[4:]
+        del lines[6:]
     return found
 
 
@@ -64,6 +64,7 @@ def curves(run: Run) -> dict[str, Any]:
         {
             "name": name,
             "title": metric_title(name),
+            "main": _rank(name) < len(FIRST),
             "series": [
                 {"part": curve.part, "points": list(zip(curve.steps, curve.values, strict=True))}
                 for curve in sorted(found[name], key=lambda curve: list(PART_TITLES).index(curve.part))

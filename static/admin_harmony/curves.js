@@ -123,18 +123,24 @@ class Curves {
     this.panels = new Map();
     this.settings = { log: false, smoothing: 0 };
     this.stage = root.querySelector("[data-curves-stage]");
+    this.rest = root.querySelector("[data-curves-rest]");
     const log = root.querySelector("[data-curves-log]");
     const smoothing = root.querySelector("[data-curves-smoothing]");
     log.addEventListener("change", () => this.set({ log: log.checked }));
     smoothing.addEventListener("input", () => this.set({ smoothing: Number(smoothing.value) }));
     new MutationObserver(() => this.draw()).observe(document.documentElement, { attributeFilter: ["class"] });
-    let width = 0;
-    new ResizeObserver(() => {
-      if (this.stage.clientWidth === width) return;
-      width = this.stage.clientWidth;
-      this.draw();
-    }).observe(this.stage);
+    for (const stage of [this.stage, this.rest]) this.follow(stage);
     this.fetch();
+  }
+
+  /** Drawn again when the room changes; a folded part has none until it is opened. */
+  follow(stage) {
+    let width = stage.clientWidth;
+    new ResizeObserver(() => {
+      if (stage.clientWidth === width) return;
+      width = stage.clientWidth;
+      this.draw();
+    }).observe(stage);
   }
 
   set(change) {
@@ -163,13 +169,14 @@ class Curves {
   show(metrics) {
     this.root.querySelector("[data-curves-empty]").hidden = metrics.length > 0;
     this.root.querySelector("[data-curves-tools]").hidden = metrics.length === 0;
+    this.root.querySelector("[data-curves-more]").hidden = metrics.every((metric) => metric.main);
     const made = [];
     for (const metric of metrics) {
       const panel = this.panels.get(metric.name);
       if (panel) {
         panel.update(metric);
       } else {
-        const fresh = new Panel(this.stage, metric, this.settings);
+        const fresh = new Panel(metric.main ? this.stage : this.rest, metric, this.settings);
         this.panels.set(metric.name, fresh);
         made.push(fresh);
       }
