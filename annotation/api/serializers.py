@@ -29,7 +29,7 @@ class AnswerSerializer(serializers.Serializer):
     payload = serializers.JSONField()
     drawing = DrawingField()
     duration_ms = serializers.IntegerField(min_value=LEAST, max_value=MOST, allow_null=True, default=None)
-    events = serializers.JSONField(default=list)
+    events = serializers.JSONField(required=False)
     base_revision = serializers.IntegerField(min_value=LEAST, allow_null=True, default=None)
 
 

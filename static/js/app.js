@@ -1,5 +1,6 @@
 // On every page of a signed-in person: local times, sending what was left unsent, a clean device after signing out.
 import * as store from "./store.js";
+import { shortDate, shortTime } from "./locale.js";
 import { deliver, readJson } from "./net.js";
 
 const user = document.body.dataset.user ?? "";
@@ -8,9 +9,7 @@ const words = readJson("words") ?? {};
 for (const node of document.querySelectorAll("time[data-local]")) {
   const when = new Date(node.dateTime);
   const sameDay = when.toDateString() === new Date().toDateString();
-  node.textContent = sameDay
-    ? when.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" })
-    : when.toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "long" });
+  node.textContent = sameDay ? shortTime(when) : shortDate(when);
 }
 
 for (const form of document.querySelectorAll("form[data-logout]")) {

@@ -59,7 +59,11 @@ async function begin() {
     document.getElementById("zoom-read").value = `${Math.round(100 * view.scale)} %`;
     ring.refresh();
   };
+  let encoded = null; // the mask as a file, until the next stroke
+  const file = () => (encoded ??= png.encode(mask));
+
   brush.onstroke = () => {
+    encoded = null;
     if (!mask.empty) nothing.checked = false;
     clock.note("stroke", history.strokes.length);
     refresh();
@@ -129,6 +133,7 @@ async function begin() {
     clock,
     collect: () => ({ strokes: history.strokes, nothing: nothing.checked }),
     async restore(payload, drawing) {
+      encoded = null;
       if (drawing) mask.set(await png.decode(drawing, width, height));
       else mask.data.fill(0);
       history.reset(payload?.strokes ?? []);
@@ -136,7 +141,7 @@ async function begin() {
       view.touch();
       refresh();
     },
-    drawing: () => png.encode(mask),
+    drawing: file,
     check: () => (mask.empty && !nothing.checked ? trial.words.nothingPainted : null),
     lock(on) {
       brush.end();

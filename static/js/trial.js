@@ -5,6 +5,7 @@
 //   drawing()                  -> Promise<Blob | null>     check()     -> sentence | null (what is still missing)
 //   lock(on)                   stops or allows changes     clock       -> Clock
 import * as store from "./store.js";
+import { clockTime } from "./locale.js";
 import { deliver, newId, putDraft, readJson } from "./net.js";
 
 const SERVER_PAUSE_MS = 1500;
@@ -207,7 +208,7 @@ export class Trial {
   /** The word in the top bar. */
   show(state, word, when = null) {
     this.saved.dataset.state = state;
-    const time = when ? when.toLocaleTimeString(document.documentElement.lang, { hour12: false }) : "";
+    const time = when ? clockTime(when) : "";
     this.saved.replaceChildren();
     const text = document.createElement("span");
     if (time) text.className = "word";

@@ -51,7 +51,7 @@ def test_the_whole_study_by_mouse_gives_one_answer_a_trial(ada, world):
         [(0, "necessary", True), (0, "quality", float(number)), (0, "unnecessary", False)] for number in (4, 2)
     ]
     assert all(answer.duration_ms > 0 for answer in answers)
-    assert [event[1] for event in answers[0].events][0] == "shown"
+    assert answers[0].events[0][1] == "shown"
 
 
 def test_three_maps_by_keyboard_alone(ada, world):

@@ -29,6 +29,7 @@ export async function encode(mask) {
   const stride = Math.ceil(width / 8);
   const raw = new Uint8Array((stride + 1) * height); // each row begins with filter type 0
   for (let y = 0; y < height; y += 1) {
+    if (!data.subarray(y * width, (y + 1) * width).includes(1)) continue;
     const row = y * (stride + 1) + 1;
     for (let x = 0; x < width; x += 1) {
       if (data[y * width + x]) raw[row + (x >> 3)] |= 128 >> (x & 7);
