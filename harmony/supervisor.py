@@ -49,15 +49,13 @@ class Service:
 def services(address: str, *, var: Path) -> list[Service]:
     """Web, the worker for short tasks, the worker that trains, and the clock."""
     python = sys.executable
-    celery = [python, "-m", "celery", "--app", "harmony"]
-    # One queue reader each, no gossip between workers: fewer broker messages, and the filesystem broker needs none.
-    worker = [*celery, "worker", "--pool", "solo", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    # Runs keep a log of their own; here only what is wrong is printed.
+    celery = [python, "-m", "celery", "--app", "harmony", "--quiet"]
+    # Workers do not talk to each other: their rows say who lives, and the broker has less to carry.
+    worker = [*celery, "worker", "--pool", "solo", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
+    web = [python, "-m", "gunicorn", "harmony.wsgi:application", "--bind", address, "--no-control-socket"]
     return [
-        Service(
-            "web",
-            [python, "-m", "gunicorn", "harmony.wsgi:application", "--bind", address, "--workers", "2"]
-            + ["--threads", "4", "--worker-tmp-dir", _memory_folder(var), "--no-control-socket"],
-        ),
+        Service("web", [*web, "--workers", "2", "--threads", "4", "--worker-tmp-dir", _memory_folder(var)]),
         Service("default", [*worker, "--queues", "default", "--hostname", "default@%h"]),
         Service("training", [*worker, "--queues", "training", "--hostname", "training@%h"]),
         Service(
@@ -138,7 +136,7 @@ class Supervisor:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             # Ctrl-C reaches the supervisor alone, which then ends the children in order.
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  (the child calls one function of the C library)
+            preexec_fn=_end_with_parent,
         )
         service.started = time.monotonic()
         reader = threading.Thread(target=self._relay, args=(service.name, service.process), daemon=True)
@@ -197,5 +195,6 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _end_with_parent() -> None:
+    # Between fork and exec: one call of the C library, nothing that could wait for a lock.
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

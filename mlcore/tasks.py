@@ -6,6 +6,7 @@ from typing import Any
 from celery import shared_task, signals
 
 from mlcore.runs import workers
+from mlcore.runs.queue import send
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def hand_back_run(**kwargs: Any) -> None:
 
 @signals.worker_shutdown.connect
 def report_end(**kwargs: Any) -> None:
-    """The worker is gone."""
+    """The worker takes no messages any more: others may have what it gave back."""
+    for run in workers.handed_back:
+        send(run)
     if _heart is not None:
         _heart.stop()

@@ -22,6 +22,7 @@ from mlcore.runs.intake import Intake
 from mlcore.runs.job import JobImpossible, build, folder_of, workdir_of
 from mlcore.runs.limits import limit
 from mlcore.runs.outputs import NewClassifier
+from mlcore.runs.queue import send
 from mlcore.runs.state import Claim, StaleAttempt
 
 logger = logging.getLogger(__name__)
@@ -152,9 +153,8 @@ class Attempt:
         if ending.get("event") == "result" and status == 0:
             self._succeed(run, ending)
         elif self.stopping == "worker":
-            state.hand_back(
-                self.claim, "The worker was stopped; the run goes on from its checkpoint with the next one."
-            )
+            state.hand_back(self.claim, "The worker was stopped; the run goes on from its checkpoint with the next.")
+            workers.handed_back.append(run)
         elif self.stopping:
             by = " from the keyboard" if self.stopping == "keyboard" else ""
             kept = " It can be resumed from its checkpoint." if _has_checkpoint(self.claim) else ""
@@ -163,6 +163,7 @@ class Attempt:
             state.fail(self.claim, str(ending.get("reason") or ""))
         elif ending.get("event") == "cancelled" and self.claim.number < limit("MAX_ATTEMPTS"):
             state.hand_back(self.claim, "The process was asked to stop from outside; the run goes on.", counted=True)
+            send(run)
         else:
             for entry in stderr[-20:]:
                 self.intake.note(entry[:500], "warning")

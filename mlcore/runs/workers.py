@@ -10,13 +10,15 @@ from pathlib import Path
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from mlcore.models import Worker
+from mlcore.models import Run, Worker
 from mlcore.runs.limits import limit
 
 logger = logging.getLogger(__name__)
 
 # Set when this worker process was asked to end: the run at hand then goes back into the queue.
 stopping = threading.Event()
+# Runs that this ending worker gave back. Their messages are sent once it takes none any more, lest it take them itself.
+handed_back: list[Run] = []
 
 
 def worker_name() -> str:

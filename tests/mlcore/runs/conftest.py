@@ -1,6 +1,8 @@
 import pytest
 
-from tests.mlcore.runs.world import World, make_world
+from mlcore.models import Classifier, Run
+from mlcore.runs.perform import perform
+from tests.mlcore.runs.world import REFERENCE, World, make_world, start, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +23,15 @@ def _folders(tmp_path, settings):
 @pytest.fixture
 def world(db) -> World:
     return make_world()
+
+
+@pytest.fixture
+def reference(world) -> bytes:
+    """The weights of an uninterrupted run with seed 3, trained once for all tests here."""
+    if not REFERENCE:
+        run = perform(start(world, seed=3).uuid, worker_name="here:1")
+        assert run.state == "succeeded", run.reason + run.log
+        REFERENCE.append(weights_of(run))
+        Run.objects.all().delete()
+        Classifier.objects.all().delete()
+    return REFERENCE[0]

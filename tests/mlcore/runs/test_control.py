@@ -8,8 +8,7 @@ from mlcore.models import AuditEntry, Run
 from mlcore.runs import state
 from mlcore.runs.control import cancel, repeat, resume
 from mlcore.runs.start import RunRefused
-from tests.mlcore.runs.test_start import start
-from tests.mlcore.runs.world import make_supervision
+from tests.mlcore.runs.world import make_supervision, start
 
 
 @pytest.fixture

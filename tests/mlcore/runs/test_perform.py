@@ -19,20 +19,19 @@ from mlcore.runs.job import build, folder_of
 from mlcore.runs.perform import perform
 from mlcore.runs.start import start_control
 from mlcore.runs.sweep import sweep
-from tests.mlcore.runs.test_start import start
-from tests.mlcore.runs.world import World, add_boxes, make_classifier, make_supervision, make_world
+from tests.mlcore.runs.world import (
+    REFERENCE,
+    World,
+    add_boxes,
+    make_classifier,
+    make_supervision,
+    make_world,
+    start,
+    weights_hash,
+    weights_of,
+)
 
 pytestmark = pytest.mark.slow
-
-
-def weights_of(run: Run) -> bytes:
-    with default_storage.open(run.made_classifier.weights.name) as stream:
-        return stream.read()
-
-
-def weights_hash(run: Run) -> str:
-    """SHA-256 of the stored file itself, not of what the row says."""
-    return hashlib.sha256(weights_of(run)).hexdigest()
 
 
 def at_event(name: str, action, number: int = 1):
@@ -59,21 +58,6 @@ def child_of_this_process() -> int:
         if b"mlcore.training.launch" in arguments and parent == os.getpid():
             return int(entry.parent.name)
     raise AssertionError("no training process is there")
-
-
-REFERENCE: list[bytes] = []
-
-
-@pytest.fixture
-def reference(world) -> bytes:
-    """The weights of an uninterrupted run with seed 3, trained once for all tests here."""
-    if not REFERENCE:
-        run = perform(start(world, seed=3).uuid, worker_name="here:1")
-        assert run.state == "succeeded", run.reason + run.log
-        REFERENCE.append(weights_of(run))
-        Run.objects.all().delete()
-        Classifier.objects.all().delete()
-    return REFERENCE[0]
 
 
 @pytest.fixture

@@ -6,22 +6,8 @@ import json
 import pytest
 
 from mlcore.models import AuditEntry, ImageLabel, ImageSet, Mask, Partition, PartitionMember, Run, SupervisionItem
-from mlcore.runs.start import RunRefused, start_control, start_run
-from tests.mlcore.runs.world import TINY, World, add_boxes, make_classifier, make_supervision, make_world
-
-
-def start(world: World, kind: str = "train", **changes) -> Run:
-    wish = {
-        "kind": kind,
-        "name": "a run",
-        "owner": None,
-        "image_set": world.image_set,
-        "partition": world.partition,
-        "recipe": dict(TINY) if kind == "train" else {},
-        "enqueue": False,
-    }
-    recipe = wish["recipe"] | changes.pop("recipe", {})
-    return start_run(**wish | changes | {"recipe": recipe})
+from mlcore.runs.start import RunRefused, start_control
+from tests.mlcore.runs.world import World, add_boxes, make_classifier, make_supervision, make_world, start
 
 
 def refusal(world: World, kind: str = "train", **changes) -> dict[str, str]:

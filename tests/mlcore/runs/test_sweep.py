@@ -9,7 +9,7 @@ from mlcore.models import Run, Worker
 from mlcore.runs import queue, state
 from mlcore.runs.health import queue_state, workers_alive
 from mlcore.runs.sweep import sweep
-from tests.mlcore.runs.test_start import start
+from tests.mlcore.runs.world import start
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from PIL import Image as Picture
 
 from mlcore.exchange.decoy import CLASSES, decoy_scene
@@ -19,9 +20,11 @@ from mlcore.models import (
     Mask,
     Partition,
     PartitionMember,
+    Run,
     SupervisionItem,
     SupervisionSet,
 )
+from mlcore.runs.start import start_run
 
 COUNTS = {"train": 12, "annotation_pool": 4, "validation": 6, "test": 6}
 SIZE = 32
@@ -35,6 +38,8 @@ TINY = {
     "learning_rate": 0.01,
     "device": "cpu",
 }
+# The weights of an uninterrupted run with seed 3: trained once for all tests here (fixture `reference`).
+REFERENCE: list[bytes] = []
 
 
 @dataclass
@@ -99,3 +104,27 @@ def make_classifier(world: World, classes: list[str] | None = None, weights: byt
     )
     made.weights.save("w.safetensors", ContentFile(weights), save=True)
     return made
+
+
+def weights_of(run: Run) -> bytes:
+    with default_storage.open(run.made_classifier.weights.name) as stream:
+        return stream.read()
+
+
+def weights_hash(run: Run) -> str:
+    """SHA-256 of the stored file itself, not of what the row says."""
+    return hashlib.sha256(weights_of(run)).hexdigest()
+
+
+def start(world: World, kind: str = "train", **changes) -> Run:
+    wish = {
+        "kind": kind,
+        "name": "a run",
+        "owner": None,
+        "image_set": world.image_set,
+        "partition": world.partition,
+        "recipe": dict(TINY) if kind == "train" else {},
+        "enqueue": False,
+    }
+    recipe = wish["recipe"] | changes.pop("recipe", {})
+    return start_run(**wish | changes | {"recipe": recipe})

@@ -1,0 +1,150 @@
+"""The whole way with real processes: a command queues, a Celery worker takes, the training process computes."""
+
+import hashlib
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+from django.utils import timezone
+
+from mlcore.models import Run, Worker
+from mlcore.runs.perform import perform
+from mlcore.runs.start import start_run
+from tests.mlcore.runs.station import Station, fresh, processes_with, wait_for
+from tests.mlcore.runs.world import TINY, World, make_world, weights_hash
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+FILES = "filesystem://"
+REDIS = settings.BROKER_URL if settings.BROKER_URL.startswith("redis") else "redis://127.0.0.1:6379/9"
+
+
+def redis_answers() -> bool:
+    try:
+        return redis.Redis.from_url(REDIS, socket_connect_timeout=1).ping()
+    except redis.RedisError:
+        return False
+
+
+BROKERS = [
+    pytest.param(FILES, id="filesystem"),
+    pytest.param(
+        REDIS,
+        id="redis",
+        marks=[
+            pytest.mark.redis,
+            pytest.mark.skipif(
+                not redis_answers(),
+                reason="Redis does not answer; enable it: apt-get install redis-server && redis-server --daemonize yes",
+            ),
+        ],
+    ),
+]
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture
+def station(tmp_path):
+    made: list[Station] = []
+
+    def make(broker: str) -> Station:
+        made.append(Station(tmp_path, broker))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_queued_command_ends_as_the_function_does(world, reference, station, broker) -> None:
+    here = station(broker)
+    options = [part for key, value in TINY.items() for part in ("--option", f"{key}={value}")]
+    said = here.manage("train", "--image-set", "scenes", "--seed", "3", *options).stdout
+    run = Run.objects.get()
+    assert said.startswith(f"{run.uuid} queued")
+    assert run.state == "queued"
+    worker = here.worker()
+    done = wait_for(lambda: fresh(run).state in Run.ENDED and fresh(run))
+    assert done.state == "succeeded", done.reason + done.log + here.said
+    row = Worker.objects.get()
+    assert row.queues == "training"
+    assert done.worker == row.name
+    assert row.name.endswith(f":{worker.pid}")
+    assert weights_hash(done) == hashlib.sha256(reference).hexdigest()
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert not Worker.objects.exists()  # it said farewell
+
+
+LONG = TINY | {"epochs": 60}
+
+
+def begin(world: World, here: Station):
+    """A run in the middle of its work on a real worker."""
+    run = start_run(
+        kind="train", name="long", owner=None, image_set=world.image_set, partition=world.partition,
+        recipe=LONG, seed=3, enqueue=False,
+    )  # fmt: skip
+    # Its message never came (enqueue=False): what the sweep sends again is all there is.
+    worker = here.worker()
+    wait_for(Worker.objects.exists)
+    Run.objects.update(created=timezone.now() - timedelta(seconds=30))
+    assert "resent: long" in here.manage("sweep_runs").stdout
+    wait_for(lambda: fresh(run).checkpoint and fresh(run).state == "running")
+    return run, worker
+
+
+def uninterrupted(world: World) -> str:
+    """What the run would have come to."""
+    run = start_run(
+        kind="train", name="uninterrupted", owner=None, image_set=world.image_set, partition=world.partition,
+        recipe=LONG, seed=3, enqueue=False,
+    )  # fmt: skip
+    done = perform(run.uuid, worker_name="here:1")
+    assert done.state == "succeeded", done.reason
+    return weights_hash(done)
+
+
+def test_a_killed_worker_costs_nothing_but_time(world, station) -> None:
+    here = station(settings.BROKER_URL)
+    run, worker = begin(world, here)
+    job = str(Path(settings.RUNS_DIR) / str(run.uuid))
+    assert processes_with(job)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    wait_for(lambda: not processes_with(job), 10)  # the child died with its parent
+    left = fresh(run)
+    assert left.state == "running"  # so it says, and nobody holds it
+    assert here.manage("sweep_runs").stdout == "Nothing to heal.\n"  # its heartbeat is still young
+    Run.objects.update(heartbeat=timezone.now() - timedelta(seconds=61))
+    Worker.objects.all().delete()
+    assert "requeued: long" in here.manage("sweep_runs").stdout
+    here.worker()
+    done = wait_for(lambda: fresh(run).state in Run.ENDED and fresh(run))
+    assert done.state == "succeeded", done.reason + done.log + here.said
+    assert done.attempts == 2
+    assert "Resumed after step" in done.log
+    assert weights_hash(done) == uninterrupted(world)
+
+
+def test_a_stopped_worker_hands_its_run_back_at_once(world, station) -> None:
+    here = station(settings.BROKER_URL)
+    run, worker = begin(world, here)
+    worker.terminate()
+    worker.wait(30)
+    back = fresh(run)
+    assert (back.state, back.attempts) == ("queued", 0), back.log + here.said
+    assert Path(back.checkpoint).is_file()
+    here.worker()  # the message that was sent with the hand-back is waiting for it
+    done = wait_for(lambda: fresh(run).state in Run.ENDED and fresh(run))
+    assert done.state == "succeeded", done.reason + done.log
+    assert "Resumed after step" in done.log
