@@ -64,15 +64,20 @@ def _claim(participant: Participant, phase: str, *, patient: bool) -> Assignment
     return _hand_over(person, trial)
 
 
-def _first_free(person: Participant, phase: str, *, patient: bool) -> Trial | None:
-    """From the person's offset on, then from the start; found in the index of free trials, however large the study."""
+def free_trials(person: Participant, phase: str = Phase.MAIN) -> "QuerySet[Trial]":
+    """What the person could be given, in the order of the trials; found in the index of free trials alone."""
     mine = Assignment.objects.filter(trial=OuterRef("pk"), participant=person, state__in=HELD)
-    trials = Trial.objects.filter(FREE, ~Exists(mine), study=person.study_id, phase=phase)
-    trials = trials.filter(arm__isnull=True) if person.arm_id is None else trials.filter(arm=person.arm_id)
+    arm = Q(arm__isnull=True) if person.arm_id is None else Q(arm=person.arm_id)
+    trials = Trial.objects.filter(FREE, arm, ~Exists(mine), study=person.study_id, phase=phase)
+    # The whole index order is named: PostgreSQL does not take "arm IS NULL" for a constant.
+    return trials.select_related("image").order_by("arm_id", "random_key")
+
+
+def _first_free(person: Participant, phase: str, *, patient: bool) -> Trial | None:
+    """From the person's offset on, then from the start."""
+    trials = free_trials(person, phase)
     if person.study.answers_per_trial is not None:
         trials = trials.select_for_update(of=("self",), skip_locked=not patient, no_key=True)
-    # The whole index order is named: PostgreSQL does not take "arm IS NULL" for a constant.
-    trials = trials.select_related("image").order_by("arm_id", "random_key")
     for half in (Q(random_key__gte=person.order_offset), Q(random_key__lt=person.order_offset)):
         trial = trials.filter(half).first()
         if trial is not None:

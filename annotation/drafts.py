@@ -115,7 +115,7 @@ def drop_draft(assignment: Assignment) -> None:
     if draft is None:
         return
     if draft.file:
-        _delete_on_commit(draft.file.storage, draft.file.name)
+        _delete_on_commit(draft.file.storage, str(draft.file.name))
     draft.delete()
 
 

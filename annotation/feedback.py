@@ -191,7 +191,7 @@ def _save_maps(
             continue
         item = SupervisionItem(supervision=supervision, image=image)
         item.map.save("map.png", ContentFile(palette_png(values)), save=False)
-        paths[image.pk] = item.map.name
+        paths[image.pk] = str(item.map.name)
     return paths, no_pixel
 
 

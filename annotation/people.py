@@ -84,10 +84,16 @@ def forget(participant: Participant, actor: Any) -> None:
 
 def _delete_files(person: Participant) -> None:
     storage = DrawnMap._meta.get_field("file").storage  # type: ignore[union-attr]
-    names = [draft.file.name for draft in Draft.objects.filter(assignment__participant=person) if draft.file]
+    drafts = Draft.objects.filter(assignment__participant=person).exclude(file="")
+    names = [str(name) for name in drafts.values_list("file", flat=True)]
     for answer in Answer.objects.filter(assignment__participant=person):
         # Every revision's drawing lies in the answer's own folder.
         folder = f"drawn/{answer.uuid}"
         if storage.exists(folder):
             names += [f"{folder}/{name}" for name in storage.listdir(folder)[1]]
-    transaction.on_commit(lambda: [storage.delete(name) for name in names])
+
+    def delete() -> None:
+        for name in names:
+            storage.delete(name)
+
+    transaction.on_commit(delete)

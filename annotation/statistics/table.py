@@ -58,12 +58,15 @@ def ratings(studies: Sequence[Study], kinds: Sequence[str]) -> Iterator[Rating]:
         )
     )  # fmt: skip
     for head, rows in groupby(said.iterator(chunk_size=5000), key=lambda row: row[:5]):
-        values = {question: truth if truth is not None else number for *_, question, truth, number in rows}
+        truths: dict[str, bool] = {}
+        quality = 0.0
+        for *_, question, truth, number in rows:
+            if question == "quality":
+                quality = float(number or 0)
+            else:
+                truths[question] = bool(truth)
         answer, person, image, explanation_set, _ = head
-        yield Rating(
-            answer, person, image, explanation_set,
-            values["necessary"], values["unnecessary"], values["quality"],
-        )  # fmt: skip
+        yield Rating(answer, person, image, explanation_set, truths["necessary"], truths["unnecessary"], quality)
 
 
 def drawn(studies: Sequence[Study], kinds: Sequence[str]) -> "QuerySet[DrawnMap]":
@@ -90,5 +93,7 @@ def median_milliseconds(studies: Sequence[Study], kinds: Sequence[str]) -> float
     number = times.aggregate(number=Count("pk"))["number"]
     if not number:
         return None
-    middle = times.values_list("duration_ms", flat=True)[(number - 1) // 2 : number // 2 + 1]
+    middle = [
+        int(time or 0) for time in times.values_list("duration_ms", flat=True)[(number - 1) // 2 : number // 2 + 1]
+    ]
     return sum(middle) / len(middle)

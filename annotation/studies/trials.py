@@ -111,10 +111,10 @@ class _Facts:
                 labels[image].append(index)
         predictions: dict[tuple[int, int], int] = {}
         if shown == "predicted":
-            said = Prediction.objects.filter(image__in=images, classifier__in=[item.classifier_id for item in sets])
+            told = Prediction.objects.filter(image__in=images, classifier__in=[item.classifier_id for item in sets])
             predictions = {
                 (classifier, image): label
-                for classifier, image, label in said.values_list("classifier_id", "image_id", "label")
+                for classifier, image, label in told.values_list("classifier_id", "image_id", "label")
             }
         return cls(study, sets, shown, maps, labels, predictions)
 

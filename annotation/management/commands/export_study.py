@@ -33,7 +33,8 @@ class Command(BaseCommand):
         output: Path | None = options["output"]
         try:
             if output is None:
-                self._write(study, self.stdout._out if hasattr(self.stdout, "_out") else sys.stdout, options)
+                # The wrapper around the terminal adds a line end to every piece; the exports write their own.
+                self._write(study, getattr(self.stdout, "_out", sys.stdout), options)
                 return
             with output.open("w", encoding="utf-8", newline="") as stream:
                 self._write(study, stream, options)
