@@ -1,0 +1,203 @@
+"""The commands: what they do is what the functions do, what they refuse they refuse in sentences."""
+
+import re
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from mlcore.exchange.decoy import render_decoy
+from mlcore.management.arguments import options_of
+from mlcore.management.progress import Bar
+from mlcore.models import Classifier, ImageSet, Partition, Run, Worker
+from mlcore.runs import state
+from mlcore.runs.perform import perform
+from tests.mlcore.runs.conftest import _folders  # noqa: F401  (files stay in the test's own folder)
+from tests.mlcore.runs.world import TINY, make_classifier, make_supervision, make_world, start, weights_hash
+
+OPTIONS = [f"--option={key}={value}" for key, value in TINY.items()]
+
+
+def run_command(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        run_command(*arguments)
+    assert caught.value.returncode != 0
+    return str(caught.value)
+
+
+@pytest.fixture
+def world(db):
+    return make_world()
+
+
+# --- images, partitions, classifiers ---
+
+
+def test_images_come_in_with_masks_and_their_own_partition(db, tmp_path) -> None:
+    get_user_model().objects.create_user("ada")
+    folder = tmp_path / "scenes"
+    render_decoy(folder, seed=1, size=32, classes=2, per_part={"train": 4, "annotation_pool": 2, "validation": 2})
+    wish = ["import_images", str(folder / "images"), "--name=Scenes", f"--labels={folder / 'labels.csv'}"]
+    wish += [f"--masks={folder / 'masks'}", "--partition=given", "--owner=ada"]
+    said = run_command(*wish)
+    assert "8 images added" in said
+    assert "8 masks" in said
+    made = Partition.objects.get(name="given")
+    assert made.image_set.owner.username == "ada"
+    assert dict(made.members.values_list("image__name", "part"))["train-00003.png"] == "train"
+    assert "0 images added, 8 already there" in run_command(*wish[:-2])  # again: nothing new
+
+
+def test_an_import_that_brings_nothing_says_why(db, tmp_path) -> None:
+    assert "There is no folder" in refused("import_images", str(tmp_path / "nowhere"), "--name=x")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "bad.png").write_bytes(b"not a picture")
+    errors = StringIO()
+    with pytest.raises(CommandError):
+        call_command("import_images", str(tmp_path), "--name=x", stdout=StringIO(), stderr=errors)
+    assert not ImageSet.objects.exists()
+
+
+def test_a_partition_by_numbers_and_shares(world) -> None:
+    said = run_command(
+        "make_partition", "--image-set=scenes", "--name=cut", "--per-class=train=3", "--fraction=test=0.5",
+        "--rest=validation", "--seed=4",
+    )  # fmt: skip
+    made = Partition.objects.get(name="cut")
+    counts = {part: made.members.filter(part=part).count() for part in ("train", "test", "validation")}
+    assert counts == {"train": 6, "test": 11, "validation": 11}
+    assert f"{made.uuid} scenes: cut: 11 test, 6 train, 11 validation" in said
+    again = ["make_partition", "--image-set=scenes", "--name=other"]
+    assert "There is no image set “nothing”" in refused("make_partition", "--image-set=nothing", "--name=x")
+    assert "write key=value" in refused(*again, "--per-class=train")
+    assert "“few” is not a whole number" in refused(*again, "--per-class=train=few")
+    assert "add up to 0.5" in refused(*again, "--fraction=train=0.5")
+    assert "leave out" in refused(*again, "--splits=x.csv", "--rest=train")
+
+
+@pytest.mark.slow
+def test_a_classifier_comes_in(world) -> None:
+    trained = perform(start(world).uuid, worker_name="here:1").made_classifier
+    said = run_command(
+        "import_classifier", trained.weights.path, "--name=brought", "--architecture=sixconv",
+        "--classes=ellipse,triangle", "--transform=image_size=32", "--transform=resize=none",
+    )  # fmt: skip
+    made = Classifier.objects.get(name="brought")
+    assert str(made.uuid) in said
+    assert made.classes == ["ellipse", "triangle"]
+    assert made.transform == {"image_size": 32, "resize": "none"}
+    wrong = ["import_classifier", trained.weights.path, "--name=x", "--architecture=sixconv"]
+    assert "names 3" in refused(*wrong, "--classes=a,b,c")
+    assert "there is only" in refused(*wrong, "--transform=colour=red")
+    assert "is not a number" in refused(*wrong, "--transform=image_size=large")
+    assert "There is no file" in refused("import_classifier", "gone.npz", "--name=x", "--architecture=sixconv")
+
+
+# --- runs ---
+
+
+@pytest.mark.slow
+def test_train_explain_and_evaluate_here_and_now(world) -> None:
+    function = perform(start(world, seed=6).uuid, worker_name="here:1")
+    said = run_command("train", "--image-set=scenes", "--seed=6", "--wait", "--name=from the command", *OPTIONS)
+    run = Run.objects.get(name="from the command")
+    assert f"{run.uuid} succeeded" in said
+    assert re.search(r"validation\s+accuracy\s+\d\.\d{4}  \(n = 6\)", said)
+    assert (run.recipe, run.manifest_hash) == (function.recipe, function.manifest_hash)
+    assert weights_hash(run) == weights_hash(function)
+
+    about = ["--image-set=scenes", "--classifier=from the command", "--wait", "--option=device=cpu"]
+    run_command("explain", *about, "--part=annotation_pool")
+    assert run.made_classifier.explanation_sets.get().explanations.count() == 4
+    assert "accuracy" in run_command("evaluate", *about, "--part=test")
+    assert run.made_classifier.scores.filter(part="test").exists()
+    assert str(run.made_classifier.uuid) in run_command("run_status", str(run.uuid)[:8])
+
+
+def test_a_queued_run_and_its_control(world) -> None:
+    make_supervision(world)
+    said = run_command(
+        "train", "--image-set=scenes", "--supervision=what people drew", "--objective=gradia",
+        "--attention-weight=2.5", "--with-control", *OPTIONS,
+    )  # fmt: skip
+    run, control = Run.objects.order_by("pk")
+    assert said == f"{run.uuid} queued: {run.name}\n{control.uuid} queued: {control.name}\n"
+    assert run.recipe["attention_weight"] == 2.5
+    assert run.control == control
+
+
+def test_refusals_name_the_field(world) -> None:
+    wish = ["train", "--image-set=scenes"]
+    assert refused(*wish, "--epochs=0").startswith("epochs: ")
+    assert refused(*wish, "--objective=gradia").startswith("supervision: ")
+    assert refused(*wish, "--option=colour=red").startswith("colour: ")
+    assert "write key=value" in refused(*wish, "--option=epochs")
+    assert "There is no partition “x”. There are: scenes: split." in refused(*wish, "--partition=x")
+    assert "There is no user “eve”" in refused(*wish, "--owner=eve")
+    assert "There is no classifier yet." in refused(*wish, "--classifier=x")
+    assert "Choose the classifier" in refused("explain", "--image-set=scenes")
+    assert not Run.objects.exists()
+
+
+def test_two_of_one_name_are_told_apart_by_uuid(world) -> None:
+    first, second = make_classifier(world), make_classifier(world)
+    sentence = refused("evaluate", "--image-set=scenes", "--classifier=earlier")
+    assert str(first.uuid)[:8] in sentence
+    assert str(second.uuid)[:8] in sentence
+    run_command("evaluate", "--image-set=scenes", f"--classifier={second.uuid}")
+    assert Run.objects.get().classifier == second
+
+
+def test_a_failed_run_is_a_failed_command(world) -> None:
+    Path(world.part("train")[0].file.path).unlink()
+    assert "does not exist any more" in refused("train", "--image-set=scenes", "--wait", *OPTIONS)
+
+
+def test_status_cancel_resume_and_sweep(world) -> None:
+    run = start(world)
+    said = run_command("run_status")
+    assert re.search(rf"{str(run.uuid)[:8]}  queued\s+0%  train\s+a run", said)
+    assert "1 waiting, 0 running, 0 training workers alive." in said
+    assert "No training worker is alive" in said
+    assert "cancelled: a run" in run_command("cancel_run", str(run.uuid)[:8])
+    assert refused("cancel_run", "a run") == "state: “a run” has ended already (cancelled)."
+    assert "queued: a run" in run_command("resume_run", "a run")
+    held = state.claim(run.uuid, "gone:1")
+    assert "is asked to stop" in run_command("cancel_run", "a run")
+    assert "only failed and cancelled runs" in refused("resume_run", "a run")
+    assert run_command("sweep_runs") == "Nothing to heal.\n"
+    Run.objects.update(heartbeat=timezone.now() - timezone.timedelta(minutes=2))
+    assert run_command("sweep_runs") == "cancelled: a run\n"
+    assert held is not None
+    assert "Cancelled; its worker had been lost." in run_command("run_status", "a run")
+    assert "Resumed, from its beginning." in run_command("run_status", "a run", "--log")
+
+
+def test_worker_alive_speaks_of_this_host(db, monkeypatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "box")
+    Worker.objects.create(name="other:1", queues="training", seen=timezone.now())
+    assert "No worker on box" in refused("worker_alive")
+    Worker.objects.create(name="box:7", queues="default", seen=timezone.now())
+    assert run_command("worker_alive") == "box:7 default\n"
+
+
+def test_options_and_the_bar() -> None:
+    assert options_of(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    stream = StringIO()
+    bar = Bar("Training", stream)
+    bar(0, 10, "training", 90.0)
+    bar(5, 10, "training", 45.0)  # too soon for a file
+    bar(10, 10, "training")
+    bar.event({"event": "log", "level": "warning", "text": "odd"})
+    bar.end()
+    expected = ["Training:   0% training, about 2 minutes left", "Training: 100% training", "warning: odd"]
+    assert stream.getvalue().splitlines() == expected
