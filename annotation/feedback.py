@@ -18,6 +18,7 @@ from annotation.statistics.consensus import MapConsensus, majority
 from annotation.statistics.map_drawing import values_of
 from annotation.statistics.reasonability import case_of
 from mlcore.catalogue import fields_for
+from mlcore.exchange.matrix import PRESETS, WEIGHTS, weights_of
 from mlcore.models import (
     AuditEntry,
     Box,
@@ -33,26 +34,9 @@ from mlcore.models import (
 from mlcore.models.partitions import Part
 from mlcore.runs.start import start_control, start_run
 
-__all__ = ["FeedbackRefused", "companions", "make_supervision", "phase2_recipe", "start_phase2", "weights_for"]
+__all__ = ["FeedbackRefused", "companions", "make_supervision", "phase2_recipe", "start_phase2"]
 
 NOT_RATED = SupervisionItem.Case.NOT_RATED.value
-WEIGHTS: dict[str, tuple[float, float]] = {
-    "unreasonable_inaccurate": (1.0, 1.0),
-    "unreasonable_accurate": (0.4, 1.6),
-    "reasonable_inaccurate": (0.8, 0.2),
-    "reasonable_accurate": (1.0, 0.0),
-    NOT_RATED: (1.0, 1.0),
-}
-PRESETS = ("default", "gradia")
-
-
-def weights_for(case: str, *, has_map: bool, preset: str = "default") -> tuple[float, float]:
-    """(w_p, w_a) of definitions §2. `preset="gradia"`: a drawn map that was not rated counts nothing, as released."""
-    if not has_map:
-        return (1.0, 0.0)
-    if case == NOT_RATED and preset == "gradia":
-        return (1.0, 0.0)
-    return WEIGHTS[case]
 
 
 @transaction.atomic
@@ -98,7 +82,7 @@ def make_supervision(
     for image in sorted(verdicts.keys() | maps.keys() | no_pixel):
         verdict = verdicts.get(image)
         case = NOT_RATED if verdict is None else case_of(verdict, accurate[image])
-        w_p, w_a = weights_for(case, has_map=image in maps, preset=preset)
+        w_p, w_a = weights_of(case, has_map=image in maps, preset=preset)
         items.append(
             SupervisionItem(
                 supervision=supervision, image_id=image, map=maps.get(image, ""), case=case, w_p=w_p, w_a=w_a
@@ -217,7 +201,7 @@ def _spec(
     kinds: Sequence[str],
     preset: str,
 ) -> dict[str, Any]:
-    cases = {case: weights_for(case, has_map=True, preset=preset) for case in WEIGHTS}
+    cases = {case: weights_of(case, has_map=True, preset=preset) for case in WEIGHTS}
     return {
         "ratings": [str(study.uuid) for study in ratings],
         "drawings": [str(study.uuid) for study in drawings],

@@ -8,9 +8,10 @@ import pytest
 from annotation.answers import submit
 from annotation.drawings import read_palette
 from annotation.errors import FeedbackRefused
-from annotation.feedback import companions, make_supervision, phase2_recipe, start_phase2, weights_for
+from annotation.feedback import companions, make_supervision, phase2_recipe, start_phase2
 from annotation.flow import enter_as, next_step
 from annotation.models import Trial
+from mlcore.exchange.matrix import weights_of
 from mlcore.models import AuditEntry, ImageLabel, Partition, PartitionMember, Prediction, Run, SupervisionSet
 from mlcore.runs.start import RunRefused
 from tests.annotation import factories as make
@@ -49,7 +50,7 @@ def draw(person, columns: dict[int, int]) -> None:
     ],
 )
 def test_the_table_of_weights(case, has_map, preset, expected):
-    assert weights_for(case, has_map=has_map, preset=preset) == expected
+    assert weights_of(case, has_map=has_map, preset=preset) == expected
 
 
 @pytest.fixture
