@@ -43,7 +43,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     def item(title: str, icon: str, name: str) -> dict[str, Any]:
         return {"title": title, "icon": icon, "link": reverse(f"admin:{name}")}
 
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"items": [item("Home", "home", "index")]},
         {
             "title": "Images and classifiers",
@@ -91,13 +91,14 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     user = request.user
     if not is_researcher(user):
         return context | {"title": "Home", "stranger": True}
+    steps = next_steps(user)
     return context | {
         "title": "Home",
         "alarms": alarms(),
         "running": running(user),
         "waiting": waiting(user),
-        "steps": next_steps(user),
-        "has_images": owned(ImageSet.objects.all(), user).exists(),
+        "steps": steps,
+        "has_images": bool(steps) or owned(ImageSet.objects.all(), user).exists(),
     }
 
 
@@ -112,7 +113,7 @@ def alarms() -> list[Alarm]:
             Alarm("The broker does not answer. Runs wait until it is back; nothing is lost.", "Look at BROKER_URL.")
         )
     queue = health.queue_state()
-    if not health.workers_alive():
+    if not queue.workers and not health.workers_alive():
         found.append(Alarm("No worker lives. Runs wait until one is started.", "manage.py up starts everything."))
     elif queue.sentence:
         found.append(Alarm(queue.sentence))

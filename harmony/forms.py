@@ -14,7 +14,8 @@ class ActionForm(forms.Form):
 
     def __init__(self, *args: Any, action: Callable[["ActionForm"], Any], **kwargs: Any) -> None:
         self.action = action
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
 
     def perform(self) -> Any:
         """What the action returns, or None where it was refused; then the form holds the sentences."""

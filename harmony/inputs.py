@@ -27,7 +27,12 @@ class Input:
 
     @property
     def changed(self) -> bool:
-        return self.default is not None and str(self.value) != str(self.default)
+        if self.default is None or str(self.value) == str(self.default):
+            return False
+        try:
+            return float(self.value) != float(self.default)  # 0 and 0.0 are the same number
+        except (TypeError, ValueError):
+            return True
 
     @property
     def text(self) -> str:

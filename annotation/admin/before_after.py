@@ -15,7 +15,7 @@ from annotation.models import Study
 from harmony.pictures import SIDES, STYLES, answer
 from harmony.researcher import owned
 from mlcore.exchange import render
-from mlcore.models import AuditEntry, Explanation, Run, SupervisionItem
+from mlcore.models import AuditEntry, Explanation, ExplanationSet, Run, SupervisionItem
 from mlcore.runs.summary import BeforeAfter, before_after
 
 CONSIDERED = 400  # images whose maps are compared
@@ -94,7 +94,10 @@ def _most_changed(run: Run, found: BeforeAfter) -> list[Changed]:
     key = hashlib.sha256("/".join(f"{r.phase1.pk}:{r.phase2.pk}" for r in rows).encode()).hexdigest()  # type: ignore[union-attr]
     distances = cache.get(f"map-distances-{key}")
     if distances is None:
-        distances = {row.image.pk: distance(render.load_map(row.phase1), render.load_map(row.phase2)) for row in rows}
+        distances = {
+            row.image.pk: distance(render.load_map(row.phase1), render.load_map(row.phase2))  # type: ignore[arg-type]
+            for row in rows
+        }
         cache.set(f"map-distances-{key}", distances, 3600)
     rows = sorted(rows, key=lambda row: -distances[row.image.pk])[:SHOWN]
     drawn = set(
@@ -105,8 +108,11 @@ def _most_changed(run: Run, found: BeforeAfter) -> list[Changed]:
     classes = found.classifiers["phase2"].classes
 
     def said(row: Any, column: str) -> str:
-        prediction = row.predictions.get(column)
-        return classes[prediction.label] if prediction and prediction.label < len(classes) else ""
+        prediction, shown = row.predictions.get(column), getattr(row, column)
+        label = prediction.label if prediction else None
+        if label is None and shown is not None and shown.set.target == ExplanationSet.Target.PREDICTED:
+            label = shown.target  # the class that the map explains is the one that it predicts
+        return classes[label] if label is not None and label < len(classes) else ""
 
     return [
         Changed(row, distances[row.image.pk], said(row, "phase1"), said(row, "phase2"), row.image.pk in drawn)

@@ -67,7 +67,12 @@ class LoopPages:
     def _run(request: HttpRequest, pk: int) -> Run:
         runs = owned(Run.objects.filter(kind=Run.Kind.TRAIN).defer("manifest", "log"), request.user)
         related = runs.select_related(
-            "classifier", "control__made_classifier", "made_classifier", "supervision", "partition", "image_set"
+            "classifier",
+            "control__made_classifier",
+            "made_classifier",
+            "supervision",
+            "partition__image_set",
+            "image_set",
         )
         run = related.filter(pk=pk).first()
         if run is None or run.classifier_id is None:

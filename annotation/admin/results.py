@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import F
+
 from annotation.models import Participant, Study
 from annotation.studies import kind_of
+from annotation.studies.base import Table
 from harmony.researcher import owned
+from harmony.templatetags.researcher import method_title
+from mlcore.catalogue import METHODS
 from mlcore.models import Classifier, SupervisionItem, SupervisionSet
 
 Z95 = 1.959963984540054
@@ -38,11 +43,39 @@ def shown(study: Study, people: Sequence[Any]) -> dict[str, Any]:
     models = figures.get("models", [])
     return {
         "shown_kinds": kinds if kinds != [Participant.Kind.HUMAN] else [],
-        "tables": kind.tables(study, kinds),
+        "tables": [table_view(table) for table in kind.tables(study, kinds)],
         "sentences": [sentence for model in models if (sentence := rating_sentence(model))]
         or drawing_sentence(figures),
-        "matrices": [view_of(f"{model['name']}, {model['method']}", model["matrix"]) for model in models],
+        "matrices": [view_of(f"{model['name']}, {method_title(model['method'])}", model["matrix"]) for model in models],
     }
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table of figures as the page shows it: each cell with whether its column holds numbers."""
+
+    title: str
+    columns: list[dict[str, Any]]
+    rows: list[list[tuple[Any, bool]]]
+
+
+def table_view(table: Table) -> TableView:
+    """Numbers go to the right, with their heads; methods get their titles."""
+    numeric = [
+        place > 0 and all(isinstance(row[place], int | float | None) for row in table.rows)
+        for place in range(len(table.columns))
+    ]
+    return TableView(
+        table.title,
+        [{"name": name, "numeric": flag} for name, flag in zip(table.columns, numeric, strict=True)],
+        [
+            [
+                (method_title(value) if isinstance(value, str) and value in METHODS else value, flag)
+                for value, flag in zip(row, numeric, strict=True)
+            ]
+            for row in table.rows
+        ],
+    )
 
 
 def wilson(successes: int, n: int) -> tuple[float, float] | None:
@@ -129,6 +162,7 @@ def ratings_of(
 ) -> list[Rated]:
     """The matrix of each classifier. The one before comes from the snapshot that phase 2 learned from; others from
     their newest closed study. A live study's result is not shown here: looking at it is logged on its page."""
+    newest = _newest_studies([classifier for _, classifier in classifiers], user)
     found = []
     for label, classifier in classifiers:
         if classifier.pk == before.pk and supervision is not None:
@@ -136,12 +170,20 @@ def ratings_of(
             if frozen is not None:
                 found.append(Rated(label, classifier, frozen, None))
                 continue
-        studies = owned(Study.objects.filter(kind="reasonability"), user).exclude(state=Study.State.DRAFT)
-        of_it = studies.filter(trials__stimuli__explanation__set__classifier=classifier).distinct()
-        study = of_it.order_by("-state", "-created").first()
-        closed = of_it.filter(state=Study.State.CLOSED).order_by("-created").first()
+        studies = newest.get(classifier.pk, [])
+        closed = next((study for study in studies if study.state == Study.State.CLOSED), None)
         matrix = _closed_matrix(closed, classifier) if closed is not None else None
-        found.append(Rated(label, classifier, matrix, None if matrix else study))
+        found.append(Rated(label, classifier, matrix, None if matrix or not studies else studies[0]))
+    return found
+
+
+def _newest_studies(classifiers: Sequence[Classifier], user: Any) -> dict[int, list[Any]]:
+    """Published studies in which maps of each classifier were rated, newest first; one query."""
+    rated = "trials__stimuli__explanation__set__classifier"
+    studies = owned(Study.objects.filter(kind="reasonability"), user).exclude(state=Study.State.DRAFT)
+    found: dict[int, list[Any]] = {}
+    for study in studies.filter(**{f"{rated}__in": classifiers}).annotate(rated=F(rated)).distinct().order_by("-pk"):
+        found.setdefault(study.rated, []).append(study)
     return found
 
 

@@ -142,6 +142,12 @@ def cell(value: Any) -> str:
 
 
 @register.filter
+def shade(share: Any) -> int:
+    """0 to 10: how dark a cell of the matrix stands for a share."""
+    return round(10 * float(share or 0))
+
+
+@register.filter
 def unlocalized(value: Any) -> str:
     """A number as a browser's form wants it, whatever the language: 0.5, 1e-08 → 0.00000001."""
     return "" if value is None else f"{float(value):.10f}".rstrip("0").rstrip(".")

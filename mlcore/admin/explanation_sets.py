@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -54,10 +54,7 @@ class ExplanationSetAdmin(DomainAdmin):
         maps = Explanation.objects.filter(set=obj).select_related("image").order_by("id")
         wrong_only = request.GET.get("show") == "wrong"
         if wrong_only:
-            wrong = Prediction.objects.filter(classifier=obj.classifier_id, image=OuterRef("image"))
-            true = ImageLabel.objects.filter(image=OuterRef("image")).order_by("id")
-            maps = maps.annotate(said=Subquery(wrong.values("label")[:1]), true=Subquery(true.values("index")[:1]))
-            maps = maps.exclude(said=None).filter(~Q(said=Coalesce("true", -1)))
+            maps = _wrong(obj, maps)
         shown = Paginator(maps, PER_PAGE).get_page(request.GET.get("page"))
         status = dict(Explanation.objects.filter(set=obj).values_list("status").annotate(n=Count("id")).order_by())
         return self.render(
@@ -86,24 +83,44 @@ def _publish_url(obj: ExplanationSet) -> str:
         return ""
 
 
+def _wrong(obj: ExplanationSet, maps: QuerySet) -> QuerySet:
+    """Maps of images that the classifier takes for something else than the label says."""
+    true = ImageLabel.objects.filter(image=OuterRef("image")).order_by("id")
+    if obj.target == ExplanationSet.Target.PREDICTED:
+        said: Any = F("target")  # the class that is explained is the one that is predicted
+    else:
+        said = Subquery(
+            Prediction.objects.filter(classifier=obj.classifier_id, image=OuterRef("image")).values("label")[:1]
+        )
+    maps = maps.annotate(said=said, true=Subquery(true.values("index")[:1]))
+    return maps.exclude(said=None).exclude(true=None).exclude(said=F("true"))
+
+
 def _tiles(obj: ExplanationSet, maps: Any) -> list[dict[str, Any]]:
     """Each map with what the classifier says and what the label says, in two queries a page."""
     images = [row.image_id for row in maps]
-    said = {row.image_id: row for row in Prediction.objects.filter(classifier=obj.classifier_id, image__in=images)}
+    known = {row.image_id: row for row in Prediction.objects.filter(classifier=obj.classifier_id, image__in=images)}
     true = dict(ImageLabel.objects.filter(image__in=images).order_by("-id").values_list("image", "index"))
     classes = obj.classifier.classes
 
     def name(index: int | None) -> str:
         return classes[index] if index is not None and index < len(classes) else ""
 
-    return [
-        {
-            "map": row,
-            "target": name(row.target),
-            "said": name(said[row.image_id].label) if row.image_id in said else "",
-            "confidence": said[row.image_id].confidence if row.image_id in said else None,
-            "true": name(true.get(row.image_id)),
-            "wrong": row.image_id in said and said[row.image_id].label != true.get(row.image_id),
-        }
-        for row in maps
-    ]
+    tiles = []
+    for row in maps:
+        prediction = known.get(row.image_id)
+        said = prediction.label if prediction else None
+        if said is None and obj.target == ExplanationSet.Target.PREDICTED:
+            said = row.target
+        label = true.get(row.image_id)
+        tiles.append(
+            {
+                "map": row,
+                "target": name(row.target),
+                "said": name(said),
+                "confidence": prediction.confidence if prediction else None,
+                "true": name(label),
+                "wrong": said is not None and label is not None and said != label,
+            }
+        )
+    return tiles

@@ -67,7 +67,8 @@ def recipe_values(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
 def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None = None) -> RunForm:
     """The form for these values. `errors` maps a field's name to a sentence; unknown names stand at the top."""
     errors = dict(errors or {})
-    kind = data.get("kind") if data.get("kind") in KIND_TITLES else "train"
+    kind = str(data.get("kind"))
+    kind = kind if kind in KIND_TITLES else "train"
     objects = _objects(user, data)
     recipe_fields = fields_for(kind, data)
     chosen = _chosen_spec(kind, data)
@@ -154,7 +155,7 @@ def _find(queryset: QuerySet, pk: Any) -> Any:
 
 def _objects(user: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     """The chosen rows, among those that this person may see; what does not belong together is dropped."""
-    classifier = _find(owned(Classifier.objects, user), data.get("classifier"))
+    classifier = _find(owned(Classifier.objects.all(), user), data.get("classifier"))
     image_set = _find(owned(ImageSet.objects.all(), user), data.get("image_set"))
     partition = supervision = None
     if image_set:

@@ -36,6 +36,8 @@ def live(run: Run) -> dict[str, Any]:
 
 def latest_metrics(runs: Sequence[Run]) -> dict[int, list[dict[str, Any]]]:
     """The newest value of each curve of each run, loss and accuracy first; one query for all runs."""
+    if not runs:
+        return {}
     later = RunMetric.objects.filter(
         run=OuterRef("run"), name=OuterRef("name"), part=OuterRef("part"), step__gt=OuterRef("step")
     )

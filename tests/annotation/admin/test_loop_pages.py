@@ -75,6 +75,12 @@ def test_figures_stand_beside_their_control(loop, client):
     assert "the test part is unseen" in page
 
 
+def test_the_page_costs_the_same_for_few_and_many(loop, client, django_assert_max_num_queries):
+    client.force_login(loop.owner)
+    with django_assert_max_num_queries(27):
+        page_of(client, loop.phase2)
+
+
 def test_a_look_at_the_test_part_is_told(loop, client):
     client.force_login(loop.owner)
     AuditEntry.write(loop.owner, "run.look_at_test", loop.phase2, after={"partition": str(loop.partition)})
