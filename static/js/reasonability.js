@@ -110,6 +110,8 @@ slider.addEventListener("input", () => {
 function take(map) {
   inHand = Math.max(0, Math.min(groups.length - 1, map));
   groups.forEach((group, index) => {
+    // A control that is put away must not keep the keyboard.
+    if (index !== inHand && group.contains(document.activeElement)) document.activeElement.blur();
     group.hidden = index !== inHand;
   });
   plates.forEach((plate, index) => {
@@ -173,8 +175,8 @@ document.addEventListener("keydown", (event) => {
     remember({ view });
   } else if (key === "y" || key === "n") {
     const focused = document.activeElement?.closest?.("[data-question]")?.dataset.question;
-    const question = TRUTHS.includes(focused) ? focused : TRUTHS.find((one) => chosen(inHand, one) === null);
-    if (question) answer(question, key === "y" ? "yes" : "no");
+    const question = TRUTHS.find((one) => chosen(inHand, one) === null) ?? focused;
+    if (TRUTHS.includes(question)) answer(question, key === "y" ? "yes" : "no");
   } else if (/^[1-5]$/.test(key)) answer("quality", key);
   else if (key === "backspace") undoLast();
   else if (key === "enter" && !event.target.closest("button, a, summary")) forward();

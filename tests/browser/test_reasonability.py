@@ -73,6 +73,21 @@ def test_three_maps_by_keyboard_alone(ada, world):
     assert values(Answer.objects.get()) == expected
 
 
+def test_keys_answer_the_marked_question_also_after_a_click(ada, world):
+    page = ada.begin(world.reasonability(maps=2))
+    choose(page, "necessary", "Yes")  # the focus is on the first question now
+    page.keyboard.press("n")
+    chosen = "fieldset:not([hidden]) [data-question={}] input:checked"
+    assert page.locator(chosen.format("necessary")).get_attribute("value") == "yes"
+    assert page.locator(chosen.format("unnecessary")).get_attribute("value") == "no"
+    page.keyboard.press("]")
+    page.keyboard.press("y")
+    assert page.locator(chosen.format("necessary")).get_attribute("value") == "yes"
+    assert page.locator(chosen.format("unnecessary")).count() == 0
+    page.keyboard.press("Backspace")
+    assert page.locator(chosen.format("necessary")).count() == 0, "taken back"
+
+
 def test_an_open_question_is_named_and_nothing_is_sent(ada, world):
     page = ada.begin(world.reasonability(maps=2))
     for key in ("y", "n", "2", "Enter"):  # the second map is left
