@@ -6,7 +6,8 @@ ARG TORCH_INDEX=
 WORKDIR /build
 COPY requirements.txt requirements.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} $(grep -E '^torch(vision)?==' requirements.txt) \
+    && env ${TORCH_INDEX:+PIP_INDEX_URL="$TORCH_INDEX"} \
+        /opt/venv/bin/pip install $(grep -E '^torch(vision)?==' requirements.txt) \
     && /opt/venv/bin/pip install --require-hashes --no-deps -r requirements.lock
 
 FROM python:3.11-slim-bookworm

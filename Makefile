@@ -23,7 +23,8 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit("Harmony needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 $(MAKECMDGOALS)") if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing PyTorch (about 1 GB on a CPU, 3 GB with CUDA) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_TORCH) $$(grep -E '^torch(vision)?==' requirements.txt)
+	@env $(if $(TORCH_INDEX),PIP_INDEX_URL=$(TORCH_INDEX)) \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -E '^torch(vision)?==' requirements.txt)
 	@echo "Installing the rest …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@touch $@

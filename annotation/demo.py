@@ -12,11 +12,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from mlcore.exchange.decoy_settings import DEMO
 
 from annotation.loop import LoopPlan, LoopResult, Report, run_loop
 from annotation.people import add_annotator, add_researcher
 from mlcore.exchange.decoy import render_decoy
+from mlcore.exchange.decoy_settings import DEMO
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import partition_from_splits
 from mlcore.models import ImageSet, Partition

@@ -73,6 +73,8 @@ def run_loop(plan: LoopPlan, report: Report) -> LoopResult:
         before,
     )
     explanations = explained.explanation_set
+    if explanations is None:
+        raise LoopFailed(f"{explained.name}: the maps of this run were deleted.")
     ratings, drawings = publish_studies(plan, explanations)
     answer(plan, ratings, drawings, report)
     phase2, control = _phase2(plan, ratings, drawings)
