@@ -48,6 +48,7 @@ class DomainAdmin(ModelAdmin):
 
     # What stands above the list: (label, name of the URL, icon); and what to say while it is empty.
     head_links: tuple[tuple[str, str, str], ...] = ()
+    administrator_links: tuple[tuple[str, str, str], ...] = ()
     head_text: str = ""
     empty_text: str = "Nothing here yet."
 
@@ -90,10 +91,13 @@ class DomainAdmin(ModelAdmin):
         return self.page(request, self.seen(request, object_id))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict | None = None) -> TemplateResponse:
+        links = self.head_links
+        if request.user.is_superuser:  # type: ignore[union-attr]
+            links += self.administrator_links
         return super().changelist_view(
             request,
             {
-                "head_links": [(label, reverse(name), icon) for label, name, icon in self.head_links],
+                "head_links": [(label, reverse(name), icon) for label, name, icon in links],
                 "head_text": self.head_text,
                 "empty_text": self.empty_text,
                 **(extra_context or {}),

@@ -1,17 +1,21 @@
-"""Forms about images: import a folder, make a partition."""
+"""Forms about images: import a zip or a folder, make a partition."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest
 
 from harmony.forms import ActionForm
+from harmony.researcher import owned
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import PartitionRefused, make_partition, partition_from_splits
 from mlcore.exchange.report import ImportRefused, Problem
+from mlcore.exchange.zips import unpack
 from mlcore.models import ImageSet
 from mlcore.models.partitions import Part
 
@@ -67,6 +71,20 @@ class ImportForm(ActionForm):
         return self._path("boxes", False)
 
 
+class ZipForm(ActionForm):
+    """A zip of pictures from one's own machine; every researcher may send one."""
+
+    refusals = (ValueError, ImportRefused)
+
+    name = forms.CharField(
+        label="Name of the set", max_length=120, help_text="A set of this name that is yours is added to."
+    )
+    zip = forms.FileField(
+        help_text="A folder of images for each class; or all images and a labels.csv with the columns file and label. "
+        "A folder “masks” beside them is taken as their masks."
+    )
+
+
 class PartitionForm(ActionForm):
     refusals = (ValueError, PartitionRefused)
 
@@ -111,6 +129,34 @@ def import_form(request: HttpRequest) -> ImportForm:
         return report
 
     return ImportForm(request.POST if request.method == "POST" else None, action=act)
+
+
+def zip_form(request: HttpRequest) -> ZipForm:
+    """The form over `unpack` and `import_folder`."""
+
+    def act(form: ActionForm) -> Any:
+        with tempfile.TemporaryDirectory(dir=settings.VAR_DIR, prefix="upload-") as folder:
+            pictures = Path(folder) / "pictures"
+            pictures.mkdir()
+            root = unpack(form.cleaned_data["zip"], pictures)
+            masks = root / "masks"
+            if masks.is_dir():
+                # Beside the pictures, not among them: a folder below the root would be a class.
+                masks = masks.rename(Path(folder) / "masks")
+            return import_folder(
+                root, name=_own_name(form.cleaned_data["name"], request.user), owner=request.user,
+                masks=masks if masks.is_dir() else None,
+            )  # fmt: skip
+
+    sent = request.method == "POST"
+    return ZipForm(request.POST if sent else None, request.FILES if sent else None, action=act)
+
+
+def _own_name(name: str, user: Any) -> str:
+    """Names are unique over everyone's sets, and one adds only to one's own. Raises ImportRefused."""
+    if ImageSet.objects.filter(name=name).exists() and not owned(ImageSet.objects.filter(name=name), user).exists():
+        raise ImportRefused(f"There is a set called “{name}” already, and it is someone else's. Choose another name.")
+    return name
 
 
 def partition_form(request: HttpRequest, image_set: ImageSet) -> PartitionForm:

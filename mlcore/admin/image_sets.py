@@ -14,7 +14,7 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin, owned
 from mlcore.admin import pictures
-from mlcore.admin.image_forms import import_form, partition_form
+from mlcore.admin.image_forms import import_form, partition_form, zip_form
 from mlcore.models import Classifier, Image, ImageSet, Partition
 from mlcore.models.partitions import Part
 
@@ -27,6 +27,7 @@ class ImageSetAdmin(DomainAdmin):
     list_select_related = ("owner",)
     search_fields = ("name",)
     head_links = (("Import images", "admin:mlcore_imageset_import", "upload"),)
+    administrator_links = (("Import a folder of the server", "admin:mlcore_imageset_folder", "folder_open"),)
     head_text = "The pictures that classifiers learn from and people judge."
     empty_text = "No images yet. Import a folder of images: a folder a class, or a CSV with file, label and split."
 
@@ -48,6 +49,7 @@ class ImageSetAdmin(DomainAdmin):
     def routes(self):
         return (
             ("import/", self.import_page, "import"),
+            ("import-folder/", self.folder_page, "folder"),
             ("<int:pk>/partition/", self.partition_page, "partition"),
             ("image/<int:pk>/<int:side>/", self.thumbnail, "thumbnail"),
         )
@@ -79,11 +81,16 @@ class ImageSetAdmin(DomainAdmin):
         )
 
     def import_page(self, request: HttpRequest) -> HttpResponse:
-        """A folder on the server becomes a set of images, or is added to one. For administrators: it reads any
-        folder that the server may read."""
+        """A zip becomes a set of images, or is added to one."""
+        return self._import(request, zip_form(request), "Import images")
+
+    def folder_page(self, request: HttpRequest) -> HttpResponse:
+        """The same from a folder on the server. For administrators: it reads any folder that the server may read."""
         if not request.user.is_superuser:  # type: ignore[union-attr]
             raise PermissionDenied("Only administrators import folders of the server.")
-        form = import_form(request)
+        return self._import(request, import_form(request), "Import a folder of the server")
+
+    def _import(self, request: HttpRequest, form: Any, title: str) -> HttpResponse:
         if request.method == "POST" and form.is_valid():
             report = form.perform()
             if report is not None:
@@ -97,7 +104,7 @@ class ImageSetAdmin(DomainAdmin):
                 )  # fmt: skip
         status = 422 if request.method == "POST" else 200
         return self.render(
-            request, "admin/harmony/form.html", title="Import images", form=form, verb="Import", status=status,
+            request, "admin/harmony/form.html", title=title, form=form, verb="Import", status=status,
             back=reverse("admin:mlcore_imageset_changelist"),
             intro="A folder a class, or a CSV that names each file with its label. Importing twice adds nothing; "
             "a file that cannot be read is named with its reason and the rest goes on.",

@@ -16,7 +16,7 @@ LISTS = (
     "mlcore_supervisionset", "mlcore_auditentry", "mlcore_worker", "annotation_study",
 )  # fmt: skip
 FORMS = (
-    "mlcore_run_start", "mlcore_run_form", "mlcore_run_compare", "mlcore_classifier_import", "annotation_study_create",
+    "mlcore_imageset_import", "mlcore_run_start", "mlcore_run_form", "mlcore_run_compare", "mlcore_classifier_import", "annotation_study_create",
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_every_page_renders_for_an_administrator(loop, client):
     addresses |= {name: reverse(f"admin:{name}") for name in FORMS}
     addresses |= own_pages(loop)
     addresses["index"] = reverse("admin:index")
-    addresses["import"] = reverse("admin:mlcore_imageset_import")
+    addresses["folder"] = reverse("admin:mlcore_imageset_folder")
     addresses["users"] = reverse("admin:auth_user_changelist")
     addresses["a user"] = reverse("admin:auth_user_change", args=[loop.owner.pk])
     addresses["groups"] = reverse("admin:auth_group_changelist")
