@@ -120,12 +120,12 @@ def answer(plan: LoopPlan, ratings: Study, drawings: Study, report: Report) -> N
     """Scripted annotators, named as such, answer both studies through the same functions as people."""
     for study, title in ((ratings, "Scripted annotators rate"), (drawings, "Scripted annotators draw")):
         simulation.simulate(
-            study,
-            people=plan.people,
-            seed=plan.seed,
-            rates=plan.rates,
-            progress=lambda done, total, title=title: report(title, done / max(total, 1)),
+            study, people=plan.people, seed=plan.seed, rates=plan.rates, progress=_counted(report, title)
         )
+
+
+def _counted(report: Report, title: str) -> Callable[[int, int], None]:
+    return lambda done, total: report(title, done / max(total, 1))
 
 
 def _phase2(plan: LoopPlan, ratings: Study, drawings: Study) -> tuple[Run, Run]:
