@@ -129,6 +129,8 @@ CELERY_TASK_ROUTES = {"mlcore.tasks.perform_run": {"queue": "training"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
+# Processes that share one training run on this machine, by torchrun: the number of its GPUs.
+RUN_PROCESSES = env.int("RUN_PROCESSES", default=1)
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "mlcore.tasks.sweep_runs", "schedule": 30.0},
     "tidy-leases": {"task": "annotation.tasks.tidy_leases", "schedule": 300.0},

@@ -21,13 +21,16 @@ GOODBYE_SECONDS = 10.0
 
 
 class Child:
-    """`python -m mlcore.training.launch JOB.json`, whose events are read by a thread."""
+    """`python -m mlcore.training.launch JOB.json`, whose events are read by a thread.
 
-    def __init__(self, job_file: Path) -> None:
+    With several `processes` (one a device of this machine) torchrun starts them; the first one speaks for all.
+    """
+
+    def __init__(self, job_file: Path, *, processes: int = 1) -> None:
         self._stderr_path = job_file.with_name(STDERR)
         with self._stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-                [sys.executable, "-m", "mlcore.training.launch", str(job_file)],
+                [*_launcher(processes), "mlcore.training.launch", str(job_file)],
                 # A pipe that closes with us: the child ends when this process does, however it ends.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -112,6 +115,13 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _launcher(processes: int) -> list[str]:
+    if processes <= 1:
+        return [sys.executable, "-m"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc-per-node", str(processes), "-m"]
 
 
 def _environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Events of the child become rows: collected, and written together with the heartbeat."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class Intake:
         self._fields: dict[str, Any] = {}
         self._lines: list[str] = []
         self._metrics: list[RunMetric] = []
+        self._tidied = False
         # What is said of a classifier that has no row before the run succeeds.
         self._predictions: list[dict[str, Any]] = []
         self._scores: list[tuple[str, list[dict[str, Any]]]] = []
@@ -75,8 +77,9 @@ class Intake:
 
     def _take_progress(self, event: dict[str, Any]) -> None:
         self._fields |= {"stage": str(event["stage"])[:80], "seconds_left": event.get("seconds_left")}
-        if event["stage"] in ("training", "explaining"):
-            # The bar counts steps of the work itself; reading pictures and looking at a part only name the stage.
+        counted = ("looking at",) if self.run.kind == Run.Kind.EVALUATE else ("training", "explaining")
+        if event["stage"].startswith(counted):
+            # The bar counts steps of the work itself; reading pictures, or a look at the end, only name the stage.
             self._fields |= {"step": event["step"], "total_steps": event["total"]}
 
     def _take_metrics(self, event: dict[str, Any]) -> None:
@@ -99,6 +102,12 @@ class Intake:
 
     def _take_checkpoint(self, event: dict[str, Any]) -> None:
         state.beat(self.claim, checkpoint=str(event["path"]))
+        if not self._tidied:
+            # From now on nothing is read from what earlier attempts have left.
+            self._tidied = True
+            for folder in self.workdir.parent.iterdir():
+                if folder != self.workdir:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _take_shard(self, event: dict[str, Any]) -> None:
         outputs.store_shard(self.claim, self.run, self.workdir, event)

@@ -22,6 +22,8 @@ DEFAULTS: dict[str, float] = {
     "WORKER_ALIVE_SECONDS": 60.0,
     "MAX_ATTEMPTS": 3,
     "LOG_CHARS": 60_000,
+    # Processes that share a training run on this machine: one a device, by torchrun where there are several.
+    "PROCESSES": 1,
 }
 
 

@@ -11,8 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
-from django.db.utils import DatabaseError
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from mlcore.models import Run
 from mlcore.runs import state, workers
@@ -66,7 +65,7 @@ class Attempt:
             logger.exception("Run %s broke off", self.claim.uuid)
             try:
                 state.fail(self.claim, f"The worker could not go on: {type(error).__name__}: {error}"[:1000])
-            except DatabaseError:
+            except Error:
                 # Nothing can be written now: the heartbeat has stopped, and the sweep takes over from here.
                 logger.exception("Run %s could not be marked as failed", self.claim.uuid)
             raise
@@ -84,7 +83,8 @@ class Attempt:
         job_file.write_text(json.dumps(build(run, self.claim)), "utf-8")
         self.intake = Intake(self.claim, run, workdir)
         self.intake.note(f"Attempt {self.claim.number} on {self.claim.worker}.")
-        child = Child(job_file)
+        # Maps and scores are made by one process; training is shared by as many as the worker was given.
+        child = Child(job_file, processes=int(limit("PROCESSES")) if run.kind == Run.Kind.TRAIN else 1)
         try:
             self._follow(child)
             status = child.wait()

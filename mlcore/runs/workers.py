@@ -7,7 +7,7 @@ import socket
 import threading
 from pathlib import Path
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from mlcore.models import Run, Worker
@@ -53,14 +53,14 @@ class Heart:
         self._thread.join(5)
         try:
             Worker.objects.filter(name=worker_name()).delete()
-        except DatabaseError:
+        except Error:
             logger.warning("The row of this worker could not be removed; it grows old by itself.")
 
     def _run(self) -> None:
         while not self._stop.wait(limit("WORKER_BEAT_SECONDS")):
             try:
                 beat(self._queues)
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("This worker could not report that it lives: %s", error)
                 connection.close()
         connection.close()

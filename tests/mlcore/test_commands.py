@@ -1,5 +1,6 @@
 """The commands: what they do is what the functions do, what they refuse they refuse in sentences."""
 
+import hashlib
 import re
 from io import StringIO
 from pathlib import Path
@@ -14,10 +15,10 @@ from mlcore.management.arguments import options_of
 from mlcore.management.progress import Bar
 from mlcore.models import Classifier, ImageSet, Partition, Run, Worker
 from mlcore.runs import state
-from mlcore.runs.perform import perform
-from tests.mlcore.runs.conftest import _folders  # noqa: F401  (files stay in the test's own folder)
-from tests.mlcore.runs.world import TINY, make_classifier, make_supervision, make_world, start, weights_hash
+from tests.mlcore.runs import conftest as fixtures
+from tests.mlcore.runs.world import TINY, make_classifier, make_supervision, start, weights_hash
 
+_folders, world, reference = fixtures._folders, fixtures.world, fixtures.reference
 OPTIONS = [f"--option={key}={value}" for key, value in TINY.items()]
 
 
@@ -32,11 +33,6 @@ def refused(*arguments: str) -> str:
         run_command(*arguments)
     assert caught.value.returncode != 0
     return str(caught.value)
-
-
-@pytest.fixture
-def world(db):
-    return make_world()
 
 
 # --- images, partitions, classifiers ---
@@ -85,17 +81,18 @@ def test_a_partition_by_numbers_and_shares(world) -> None:
 
 
 @pytest.mark.slow
-def test_a_classifier_comes_in(world) -> None:
-    trained = perform(start(world).uuid, worker_name="here:1").made_classifier
+def test_a_classifier_comes_in(world, reference, tmp_path) -> None:
+    weights = tmp_path / "elsewhere.safetensors"
+    weights.write_bytes(reference)
     said = run_command(
-        "import_classifier", trained.weights.path, "--name=brought", "--architecture=sixconv",
+        "import_classifier", str(weights), "--name=brought", "--architecture=sixconv",
         "--classes=ellipse,triangle", "--transform=image_size=32", "--transform=resize=none",
     )  # fmt: skip
     made = Classifier.objects.get(name="brought")
     assert str(made.uuid) in said
     assert made.classes == ["ellipse", "triangle"]
     assert made.transform == {"image_size": 32, "resize": "none"}
-    wrong = ["import_classifier", trained.weights.path, "--name=x", "--architecture=sixconv"]
+    wrong = ["import_classifier", str(weights), "--name=x", "--architecture=sixconv"]
     assert "names 3" in refused(*wrong, "--classes=a,b,c")
     assert "there is only" in refused(*wrong, "--transform=colour=red")
     assert "is not a number" in refused(*wrong, "--transform=image_size=large")
@@ -106,21 +103,27 @@ def test_a_classifier_comes_in(world) -> None:
 
 
 @pytest.mark.slow
-def test_train_explain_and_evaluate_here_and_now(world) -> None:
-    function = perform(start(world, seed=6).uuid, worker_name="here:1")
-    said = run_command("train", "--image-set=scenes", "--seed=6", "--wait", "--name=from the command", *OPTIONS)
+def test_training_here_and_now_is_what_the_function_does(world, reference) -> None:
+    wish = start(world, seed=3)
+    said = run_command("train", "--image-set=scenes", "--seed=3", "--wait", "--name=from the command", *OPTIONS)
     run = Run.objects.get(name="from the command")
     assert f"{run.uuid} succeeded" in said
     assert re.search(r"validation\s+accuracy\s+\d\.\d{4}  \(n = 6\)", said)
-    assert (run.recipe, run.manifest_hash) == (function.recipe, function.manifest_hash)
-    assert weights_hash(run) == weights_hash(function)
-
-    about = ["--image-set=scenes", "--classifier=from the command", "--wait", "--option=device=cpu"]
-    run_command("explain", *about, "--part=annotation_pool")
-    assert run.made_classifier.explanation_sets.get().explanations.count() == 4
-    assert "accuracy" in run_command("evaluate", *about, "--part=test")
-    assert run.made_classifier.scores.filter(part="test").exists()
+    assert (run.recipe, run.manifest_hash) == (wish.recipe, wish.manifest_hash)
+    assert weights_hash(run) == hashlib.sha256(reference).hexdigest()
     assert str(run.made_classifier.uuid) in run_command("run_status", str(run.uuid)[:8])
+
+
+def test_explain_and_evaluate_take_their_options(world) -> None:
+    made = make_classifier(world)
+    about = ["--image-set=scenes", "--classifier=earlier", "--option=batch_size=7"]
+    run_command("explain", *about, "--part=all", "--target=second", "--layer=features")
+    run_command("evaluate", *about, "--part=test", "--pointing-tolerance=0")
+    explain, evaluate = Run.objects.order_by("pk")
+    assert explain.classifier == evaluate.classifier == made
+    chosen = {"part": "all", "target": "second", "layer": "features", "batch_size": 7, "image_size": 32}
+    assert chosen.items() <= explain.recipe.items()
+    assert {"part": "test", "pointing_tolerance": 0.0, "batch_size": 7}.items() <= evaluate.recipe.items()
 
 
 def test_a_queued_run_and_its_control(world) -> None:

