@@ -2,12 +2,13 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from annotation.people import add_annotator
 from mlcore.models import AuditEntry, Explanation
 from tests.annotation.admin.world import Loop, administrator
-from tests.annotation.factories import researcher
+from tests.annotation.factories import participant, researcher
 
 pytestmark = pytest.mark.django_db
 
@@ -130,3 +131,13 @@ def test_pictures_are_kept_by_this_browser_alone_and_asked_for_once(loop, client
     assert first["Content-Type"] == "image/jpeg"
     assert client.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
     assert client.get(address.replace("/96/", "/97/")).status_code == 404
+
+
+def test_an_account_that_has_taken_part_is_not_deleted_with_its_answers(loop, rf):
+    request = rf.get("/")
+    request.user = administrator()
+    people = admin.site._registry[get_user_model()]
+    took_part = participant(loop.ratings).user
+    assert not people.has_delete_permission(request, took_part)
+    assert not people.has_delete_permission(request)
+    assert people.has_delete_permission(request, researcher())
