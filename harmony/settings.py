@@ -156,7 +156,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG or TESTING
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "harmony.staticfiles.ModuleAwareStaticFilesStorage"
     },
 }
 FIXTURE_DIRS = [BASE_DIR / "fixtures"]
