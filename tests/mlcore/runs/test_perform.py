@@ -223,6 +223,7 @@ def test_a_killed_process_says_so_and_resumes_to_the_same_weights(world, referen
     assert killed.reason == "The training process was ended by the system (signal 9), perhaps for want of memory."
     resumed = perform(control.resume(run, None, enqueue=False).uuid, worker_name="here:1")
     assert resumed.state == "succeeded", resumed.reason + resumed.log
+    assert "Resumed after step" in resumed.log  # not merely done once more
     assert weights_hash(resumed) == hashlib.sha256(reference).hexdigest()
     steps = list(resumed.metrics.filter(part="train", name="loss").values_list("step", flat=True))
     assert steps == [1, 2, 3, 4, 5, 6]
@@ -270,6 +271,7 @@ def test_a_worker_that_wakes_up_late_changes_nothing(world, reference) -> None:
     assert finished[0].state == now.state == "succeeded"
     assert (now.worker, now.ended) == ("other:2", finished[0].ended)
     assert Classifier.objects.filter(run=run).count() == 1
+    assert "Resumed after step" in now.log
     assert weights_hash(now) == hashlib.sha256(reference).hexdigest()
     with pytest.raises(AssertionError, match="no training process"):
         child_of_this_process()
