@@ -13,15 +13,20 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from annotation.loop import LoopPlan, LoopResult, Report, run_loop
+from annotation import publishing, simulation
+from annotation.loop import LoopPlan, LoopResult, Report, counted, perform_here, run_loop
+from annotation.models import Study
 from annotation.people import add_annotator, add_researcher
 from mlcore.exchange.decoy import render_decoy
 from mlcore.exchange.decoy_settings import DEMO
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import partition_from_splits
 from mlcore.models import ImageSet, Partition
+from mlcore.models.partitions import Part
+from mlcore.runs.comparison_maps import start_comparison_maps
 
 NAME = "Decoy scenes"
+RATED_AFTERWARDS = 60  # validation images
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,38 @@ def run_demo(owner: Any, report: Report) -> LoopResult:
         seed=DEMO["seed"],
         reuse=True,
     )
-    return run_loop(plan, report)
+    result = run_loop(plan, report)
+    _ask_about_all_three(plan, result, report)
+    return result
+
+
+def _ask_about_all_three(plan: LoopPlan, result: LoopResult, report: Report) -> None:
+    """Maps of phase 1, the control and phase 2 on validation images, rated blind side by side, and closed: what the
+    before/after page shows of people's judgement."""
+    name = f"{plan.name}: before and after, side by side"
+    if Study.objects.filter(name=name, state=Study.State.CLOSED).exists():
+        return
+    runs = [
+        perform_here(run, f"Explaining validation images: {run.classifier}", report)
+        for run in start_comparison_maps(result.phase2, plan.owner, enqueue=False)
+    ]
+    sets = [run.explanation_set for run in runs if run.explanation_set is not None]
+    part = plan.partition.members.filter(part=Part.VALIDATION).select_related("image").order_by("id")
+    study = Study.objects.filter(name=name).first() or publishing.create_study(
+        kind="reasonability",
+        name=name,
+        owner=plan.owner,
+        image_set=plan.image_set,
+        images=[member.image for member in part[:RATED_AFTERWARDS]],
+        explanation_sets=sets,
+        answers_per_trial=1,
+        seed=plan.seed,
+    )
+    if study.state == Study.State.DRAFT:
+        publishing.publish(study, plan.owner)
+    title = "Scripted annotators rate all three, blind"
+    simulation.simulate(study, people=1, seed=plan.seed, rates=plan.rates, progress=counted(report, title))
+    publishing.close(study, plan.owner)
 
 
 def _scenes(owner: Any, report: Report) -> tuple[ImageSet, Partition]:

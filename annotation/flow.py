@@ -51,13 +51,14 @@ class Step:
 
 
 def studies_for(user: Any) -> list[StudyCard]:
-    """Live studies and those that the person took part in, newest first. A fixed number of queries."""
+    """Live studies and those that the person took part in, in the order in which they went live; a fixed number of
+    queries."""
     if not may_answer(user):
         return []
     people = {person.study_id: person for person in Participant.objects.filter(user=user)}
     studies = list(
         Study.objects.filter(Q(state=Study.State.LIVE) | Q(pk__in=people, state=Study.State.CLOSED)).order_by(
-            "-published", "-pk"
+            "published", "pk"
         )
     )
     versions = {version.study_id: version for version in _newest_versions(studies)}

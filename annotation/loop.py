@@ -78,8 +78,8 @@ def run_loop(plan: LoopPlan, report: Report) -> LoopResult:
     ratings, drawings = publish_studies(plan, explanations)
     answer(plan, ratings, drawings, report)
     phase2, control = _phase2(plan, ratings, drawings)
-    _perform(phase2, "Phase 2: fine-tuning on the answers", report)
-    _perform(control, "Control: fine-tuning without maps", report)
+    perform_here(phase2, "Phase 2: fine-tuning on the answers", report)
+    perform_here(control, "Control: fine-tuning without maps", report)
     scores = {
         name: _test_scores(plan, run, f"Final evaluation: {name}", report)
         for name, run in (("phase 1", phase1), ("control", control), ("phase 2", phase2))
@@ -120,17 +120,17 @@ def answer(plan: LoopPlan, ratings: Study, drawings: Study, report: Report) -> N
     """Scripted annotators, named as such, answer both studies through the same functions as people."""
     for study, title in ((ratings, "Scripted annotators rate"), (drawings, "Scripted annotators draw")):
         simulation.simulate(
-            study, people=plan.people, seed=plan.seed, rates=plan.rates, progress=_counted(report, title)
+            study, people=plan.people, seed=plan.seed, rates=plan.rates, progress=counted(report, title)
         )
 
 
-def _counted(report: Report, title: str) -> Callable[[int, int], None]:
+def counted(report: Report, title: str) -> Callable[[int, int], None]:
     return lambda done, total: report(title, done / max(total, 1))
 
 
 def _phase2(plan: LoopPlan, ratings: Study, drawings: Study) -> tuple[Run, Run]:
     name = f"{plan.name}: phase 2"
-    known = _finished(plan, name, Run.Kind.TRAIN) if plan.reuse else None
+    known = finished(plan, name, Run.Kind.TRAIN) if plan.reuse else None
     if known is not None and known.control is not None:
         return known, known.control
     return feedback.start_phase2(
@@ -153,7 +153,7 @@ def _test_scores(plan: LoopPlan, run: Run, title: str, report: Report) -> dict[s
     return {metric: found.get(metric) for metric in METRICS}
 
 
-def _finished(plan: LoopPlan, name: str, kind: str) -> Run | None:
+def finished(plan: LoopPlan, name: str, kind: str) -> Run | None:
     runs = Run.objects.filter(name=name, kind=kind, partition=plan.partition, state=Run.State.SUCCEEDED)
     return runs.order_by("-created").first()
 
@@ -168,7 +168,7 @@ def _run(
     classifier: Classifier | None,
 ) -> Run:
     """A run of this kind, performed here and now; with `reuse` a finished one of the name is taken."""
-    known = _finished(plan, name, kind) if plan.reuse else None
+    known = finished(plan, name, kind) if plan.reuse else None
     if known is not None:
         return known
     run = start_run(
@@ -182,20 +182,23 @@ def _run(
         seed=plan.seed,
         enqueue=False,
     )
-    _perform(run, title, report)
+    perform_here(run, title, report)
     return run
 
 
-def _perform(run: Run, title: str, report: Report) -> None:
+def perform_here(run: Run, title: str, report: Report) -> Run:
+    """Performs the run in this process's own child, with its progress. Raises LoopFailed with the run's reason."""
+
     def heard(event: dict[str, Any]) -> None:
         if event.get("event") == "progress" and event.get("total"):
             report(title, event["step"] / event["total"])
 
     if run.state == Run.State.SUCCEEDED:
-        return
+        return run
     report(title, 0.0)
     perform(run.uuid, worker_name="command line", on_event=heard)
     run.refresh_from_db()
     if run.state != Run.State.SUCCEEDED:
         raise LoopFailed(f"{run.name}: {run.reason or run.get_state_display()}")
     report(title, 1.0)
+    return run

@@ -11,6 +11,7 @@ from pathlib import Path
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 # Two processes of spinning OpenMP threads slow each other tenfold; workers inherit this.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -249,6 +250,7 @@ UNFOLD = {
     "SITE_HEADER": "Harmony",
     "SITE_SUBHEADER": "For researchers",
     "SITE_SYMBOL": "visibility",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/mark.svg")}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "harmony.dashboard.context",

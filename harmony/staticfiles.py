@@ -4,7 +4,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 OURS = ("js/*.js", "admin_harmony/*.js")
-_, IMPORTS = ManifestFilesMixin._js_module_import_aggregation_patterns
+_, IMPORTS = ManifestFilesMixin._js_module_import_aggregation_patterns  # type: ignore[attr-defined]
 
 
 class ModuleAwareStaticFilesStorage(CompressedManifestStaticFilesStorage):

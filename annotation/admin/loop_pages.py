@@ -6,10 +6,14 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
 
 from annotation.admin import before_after, phase2
 from harmony.researcher import owned
 from mlcore.models import Explanation, Run
+from mlcore.runs.comparison_maps import start_comparison_maps
+from mlcore.runs.start import RunRefused
 
 
 class LoopPages:
@@ -22,6 +26,7 @@ class LoopPages:
         return (
             ("<int:pk>/phase2/", self.phase2_page, "phase2"),
             ("before-after/<int:pk>/", self.before_after_page, "before_after"),
+            ("before-after/<int:pk>/explain/", self.explain_both, "explain_both"),
             ("outlined/<int:run>/<int:pk>/<str:style>/<int:side>/", self.outlined, "outlined"),
         )
 
@@ -57,6 +62,16 @@ class LoopPages:
             map_styles=before_after.STYLES,
             **before_after.shown(run, request.user),
         )
+
+    @method_decorator(require_POST)
+    def explain_both(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Starts the runs that make the maps which the before/after page compares."""
+        try:
+            runs = start_comparison_maps(self._run(request, pk), request.user)
+            messages.success(request, f"{len(runs)} runs make the maps. They appear here when the runs have ended.")
+        except RunRefused as refused:
+            messages.error(request, " ".join(refused.errors.values()))
+        return HttpResponseRedirect(reverse("admin:annotation_study_before_after", args=[pk]))
 
     def outlined(self, request: HttpRequest, run: int, pk: int, style: str, side: int) -> HttpResponse:
         """A map with what people painted as an outline."""

@@ -247,7 +247,8 @@ def _with_mark(
     pictures = []
     for inset in (0.0, rim):
         large = Image.new("L", (size * scale, size * scale))
-        box = [v * scale for v in (x + inset, y + inset, x + side - inset, y + side - inset)]
+        low, high = inset * scale, (side - inset) * scale
+        box = (x * scale + low, y * scale + low, x * scale + high, y * scale + high)
         ImageDraw.Draw(large).rounded_rectangle(box, radius=0.025 * size * scale, fill=255)
         pictures.append(_unit(large.reduce(scale)))
     whole, inside = pictures

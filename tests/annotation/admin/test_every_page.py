@@ -17,7 +17,8 @@ LISTS = (
     "mlcore_supervisionset", "mlcore_auditentry", "mlcore_worker", "annotation_study",
 )  # fmt: skip
 FORMS = (
-    "mlcore_imageset_import", "mlcore_run_start", "mlcore_run_form", "mlcore_run_compare", "mlcore_classifier_import", "annotation_study_create",
+    "mlcore_imageset_import", "mlcore_run_start", "mlcore_run_form", "mlcore_run_compare",
+    "mlcore_classifier_import", "annotation_study_create",
 )  # fmt: skip
 
 
