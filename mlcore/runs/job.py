@@ -104,9 +104,14 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
             labels = {images[entry[0]].pk: entry[1] for entry in chunk}
             truth = _masks(labels) if judged else {}
             boxes = _boxes(labels) if judged or (trained and supervision.by_boxes) else {}
-            for uuid, label, _ in chunk:
+            for uuid, label, sha256 in chunk:
                 image = images[uuid]
-                item = {"id": uuid, "path": image.file.path, "label": label if comparable else None}
+                item = {
+                    "id": uuid,
+                    "key": sha256,
+                    "path": image.file.path,
+                    "label": label if comparable else None,
+                }
                 if judged:
                     # A mask says more than a box; where both are known the mask is the reference.
                     item["truth"] = truth.get(image.pk)

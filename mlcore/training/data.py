@@ -58,7 +58,7 @@ class Frames:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.items = list(items)
-        self.ids = [item.id for item in self.items]
+        self.keys = [item.chance_key for item in self.items]
         self.geometry = geometry
         self._load = lambda item: load_frame(item, geometry, supervision=supervision, reference=reference)
         self._budget = cache_bytes if cache else 0
@@ -167,7 +167,7 @@ class BatchDataset(Dataset[RawBatch]):
         has_map, has_truth = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         for row, position in enumerate(positions):
             frame = self.frames[position]
-            left, top, flip = self._chance(items[row].id, frame)
+            left, top, flip = self._chance(items[row].chance_key, frame)
             cut = np.s_[top : top + size, left : left + size]
             moved = flip and self.augmentation.flip_moves_maps
             images[row] = _flipped(frame.image[cut], flip)
@@ -252,7 +252,7 @@ class BatchLoader:
 
     def order(self, epoch: int, start: int = 0) -> list[list[int]]:
         """Positions of this process's share of every batch of an epoch, from batch `start` on."""
-        places = shuffled(self.frames.ids, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
+        places = shuffled(self.frames.keys, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
         return [[places[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[RawBatch]:

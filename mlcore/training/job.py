@@ -30,6 +30,13 @@ class Item:
     w_p: float = 1.0
     w_a: float = 0.0
     truth: str | None = None
+    key: str = ""
+
+    @property
+    def chance_key(self) -> str:
+        """What shuffles and augmentations are keyed by: the file's hash where it is given, so that the same
+        pictures imported elsewhere, under other ids, train the same weights."""
+        return self.key or self.id
 
     @property
     def has_reference(self) -> bool:
@@ -137,6 +144,7 @@ def _item(raw: Mapping[str, Any], part: str) -> Item:
             w_p=float(raw.get("w_p", 1.0)),
             w_a=float(raw.get("w_a", 0.0)),
             truth=raw.get("truth") or None,
+            key=str(raw.get("key") or ""),
         )
     except KeyError as error:
         raise JobError(f"An image of the part “{part}” lacks “{error.args[0]}”.") from error

@@ -136,3 +136,18 @@ def test_normalisation_is_that_of_imagenet() -> None:
     assert values[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-6)
     assert to_input(images, "none")[0, :, 0, 0].tolist() == pytest.approx([0, 128 / 255, 1])
     assert to_input(images, "none", channels_last=True).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_chance_follows_the_file_not_the_id(tmp_path: Path) -> None:
+    """The same pictures imported twice, under other ids, come in the same order with the same flips."""
+    first, second = [], []
+    for index in range(12):
+        path = tmp_path / f"{index}.png"
+        Image.fromarray(np.full((8, 8, 3), index * 20, np.uint8)).save(path)
+        first.append(Item(f"a{index}", str(path), 0, key=f"hash{index}"))
+        second.append(Item(f"z{11 - index}", str(path), 0, key=f"hash{index}"))
+    geometry = Geometry(8, "none")
+    orders = [BatchLoader(Frames(items, geometry), 4, seed=3, shuffle=True).order(epoch=1) for items in (first, second)]
+    assert orders[0] == orders[1]
+    plain = BatchLoader(Frames([Item(i.id, i.path, 0) for i in first], geometry), 4, seed=3, shuffle=True).order(1)
+    assert plain != orders[0]
