@@ -12,14 +12,14 @@ from mlcore.exchange.scripted import ErrorRates
 WORLD: dict[str, Any] = {
     "per_part": {"train": 1000, "annotation_pool": 200, "validation": 200, "test": 600},
     "size": 96,
-    "mark_share": 0.95,
+    "mark_share": 0.97,
 }
 
 RATES = ErrorRates(boundary=0.02, missed=0.05, wrong_rating=0.10)
 
 _COMMON: dict[str, Any] = {
     "architecture": "sixconv",
-    "batch_size": 32,
+    "batch_size": 16,
     "optimizer": "adam",
     "schedule": "cosine",
     "image_size": 64,
@@ -32,17 +32,17 @@ PHASE_1: dict[str, Any] = {
     **_COMMON,
     "objective": "supervised",
     "epochs": 12,
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-3,
     "select": "best_accuracy",
 }
 
 PHASE_2: dict[str, Any] = {
     **_COMMON,
     "objective": "gradia",
-    "epochs": 8,
-    "learning_rate": 1e-3,
-    "attention_weight": 5.0,
-    "stop_gradient_weights": True,
+    "epochs": 10,
+    "learning_rate": 2e-3,
+    "attention_weight": 3.0,
+    "stop_gradient_weights": False,
     "select": "best_attention_iou",
 }
 
