@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from harmony.terminal import Bar
 from mlcore.management.arguments import add_owner, find, find_owner, find_partition, options_of, sentence_of
-from mlcore.management.progress import Bar
 from mlcore.models import Classifier, ImageSet, Run
 from mlcore.runs.perform import perform
 from mlcore.runs.start import RunRefused, start_run

@@ -10,9 +10,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from harmony.terminal import Bar
 from mlcore.exchange.decoy import render_decoy
 from mlcore.management.arguments import options_of
-from mlcore.management.progress import Bar
 from mlcore.models import Classifier, ImageSet, Partition, Run, Worker
 from mlcore.runs import state
 from tests.mlcore.runs import conftest as fixtures

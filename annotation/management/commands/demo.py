@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from annotation import demo
 from annotation.loop import LoopFailed
 from annotation.loop_table import table
-from annotation.progress import ProgressLine
+from harmony.terminal import Stages
 
 
 class Command(BaseCommand):
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             call_command("up", address=options["address"])
 
     def _prepare(self, options: dict[str, Any]) -> None:
-        line = ProgressLine(self.stdout)
+        line = Stages()
         line.stage("Preparing the database", 0.0)
         call_command("migrate", verbosity=0, interactive=False)
         line.stage("Collecting static files", 0.0)

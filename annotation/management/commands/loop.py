@@ -7,17 +7,17 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
-from mlcore.exchange.weights import import_classifier
 
 from annotation.loop import LoopFailed, LoopPlan, LoopResult, run_loop
 from annotation.loop_table import table
-from annotation.progress import ProgressLine
+from harmony.terminal import Stages
 from mlcore.catalogue import ARCHITECTURES, Field
 from mlcore.catalogue.recipes import fields_for
 from mlcore.exchange.images import import_folder
 from mlcore.exchange.partitions import PartitionRefused, make_partition
 from mlcore.exchange.report import ImportRefused
 from mlcore.exchange.scripted import ErrorRates
+from mlcore.exchange.weights import import_classifier
 from mlcore.models import Classifier, ImageSet, Partition
 from mlcore.runs.start import RunRefused
 
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         phase2 = {**PHASE2, **_given("train", PHASE2, options["phase2"])}
         owner = get_user_model().objects.filter(is_superuser=True).order_by("id").first()
         started = time.monotonic()
-        line = ProgressLine(self.stdout)
+        line = Stages()
         rates = ErrorRates()
         try:
             image_set = self._import(options, owner, line)
@@ -96,7 +96,7 @@ class Command(BaseCommand):
         if options["output"]:
             options["output"].write_text(text + "\n")
 
-    def _import(self, options: dict[str, Any], owner: Any, line: ProgressLine) -> ImageSet:
+    def _import(self, options: dict[str, Any], owner: Any, line: Stages) -> ImageSet:
         report = import_folder(
             options["folder"],
             name=options["name"] or options["folder"].resolve().name,

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from harmony.terminal import Bar
 from mlcore.exchange.images import ImportRefused, import_folder
 from mlcore.exchange.partitions import PartitionRefused, partition_from_splits
 from mlcore.management.arguments import add_owner, find_owner
-from mlcore.management.progress import Bar
 
 SHOWN = 20
 

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; plain lines where the output is kept in a file."""
+"""Progress of commands: a bar on a terminal, plain lines where the output is kept in a file."""
 
 import sys
 import time
@@ -54,3 +54,27 @@ class Bar:
         self.stream.write(text.ljust(self._width if self.live else 0) + end)
         self.stream.flush()
         self._width = len(text) if end == "\r" else 0
+
+
+class Stages:
+    """A bar a stage. `stage(title, share)` may be called as often as one likes; a new title ends the stage before."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+        self._bar: Bar | None = None
+        self._started = 0.0
+
+    def stage(self, title: str, share: float) -> None:
+        """The stage `title` is done to this share, 0 to 1."""
+        if self._bar is None or self._bar.title != title:
+            self.end()
+            self._bar, self._started = Bar(title, self.stream), time.monotonic()
+        if share < 1:
+            self._bar(round(share * 1000), 1000)
+
+    def end(self) -> None:
+        """Ends the open stage and says how long it took."""
+        if self._bar is not None:
+            self._bar(1000, 1000, f"({time.monotonic() - self._started:.0f} s)")
+            self._bar.end()
+            self._bar = None
