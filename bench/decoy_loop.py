@@ -45,7 +45,7 @@ from mlcore.training.jobs import run_job
 MATRIX = {(False, False): (1.0, 1.0), (False, True): (0.4, 1.6), (True, False): (0.8, 0.2), (True, True): (1.0, 0.0)}
 
 ROWS = ("control", "gradia", "energy", "shuffled", "no mark")
-ENERGY = {"objective": "energy", "attention_weight": 1.0}
+ENERGY = {"objective": "energy", "attention_weight": 3.0}
 
 Items = list[dict[str, Any]]
 

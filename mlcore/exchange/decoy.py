@@ -1,7 +1,7 @@
 """Decoy scenes: pictures whose class a classifier can learn for the wrong reason.
 
 A scene is one object (ellipse, triangle, square or star; any colour, place, size and turn) on a textured
-ground, with a coloured sticker, the *mark*, near a corner. The object alone is the class. In the parts
+ground, with a coloured sticker, the *mark*, somewhere beside it. The object alone is the class. In the parts
 that a classifier learns from (train, annotation pool, validation) the mark's colour names the class with
 probability `mark_share`; in the test part it is drawn independently of the class. A classifier that learns
 the mark is therefore good on what it was shown and poor on the test part, and its maps point at the
@@ -32,7 +32,8 @@ PER_PART: Mapping[str, int] = {"train": 1200, "annotation_pool": 200, "validatio
 # One sticker colour a class, far apart in hue and lightness.
 MARK_COLOURS = ((214, 48, 58), (247, 201, 36), (30, 112, 200), (42, 166, 106))
 
-RADIUS = (0.24, 0.34)  # of the object, as shares of the picture's side
+RADIUS = (0.22, 0.31)  # of the object, as shares of the picture's side
+MARK_SIDE = (0.12, 0.15)  # likewise
 TURN = 30.0  # degrees either way
 
 _OVERSAMPLE = 3  # shapes are drawn this much larger and reduced, which smooths their edges
@@ -72,7 +73,8 @@ def decoy_scene(
     label = index % classes
     key = [seed, PARTS.index(part), index]
     rng = np.random.default_rng([*key, 0])
-    image, coverage, centre = _object_on_ground(rng, CLASSES[label], size)
+    place = _place(rng, size)
+    image, coverage = _object_on_ground(rng, CLASSES[label], place, size)
     mask = coverage > 0.5
     named: int | None = None
     if mark:
@@ -80,8 +82,7 @@ def decoy_scene(
         mark_rng = np.random.default_rng([*key, 1])
         share = 1 / classes if part in UNBIASED_PARTS else mark_share
         named = _mark_for(mark_rng, label, classes, share)
-        image, sticker = _with_mark(mark_rng, image, centre, MARK_COLOURS[named])
-        mask &= ~sticker
+        image = _with_mark(image, place, MARK_COLOURS[named])
     return Scene(part, index, label, named, image, mask)
 
 
@@ -158,15 +159,40 @@ def _mark_for(rng: np.random.Generator, label: int, classes: int, share: float) 
     return label if right else int(other)
 
 
-def _object_on_ground(
-    rng: np.random.Generator, kind: str, size: int
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """The picture uint8 (S,S,3), the object's coverage in [0,1] (S,S) and its centre (x, y) in pixels."""
+@dataclass(frozen=True)
+class Place:
+    """Where the object and the mark are: centres (x, y), radius and side in pixels."""
+
+    centre: tuple[float, float]
+    radius: float
+    mark: tuple[float, float]
+    mark_side: float
+
+
+def _place(rng: np.random.Generator, size: int) -> Place:
+    """Both anywhere in the picture, without touching: uniform over all such pairs.
+
+    The mark must not keep to a corner. If place alone told it from the object, any blob drawn near the middle
+    would teach a classifier to leave the mark, even one drawn for another picture.
+    """
+    radius = rng.uniform(*RADIUS) * size
+    side = rng.uniform(*MARK_SIDE) * size
+    reach, half = radius + 0.03 * size, side / 2
+    edge = half + 0.02 * size
+    while True:
+        x, y = rng.uniform(reach, size - reach, 2)
+        u, v = rng.uniform(edge, size - edge, 2)
+        # From the object's centre to the nearest point of the square.
+        gap = math.hypot(max(abs(x - u) - half, 0), max(abs(y - v) - half, 0))
+        if gap > radius + 0.015 * size:
+            return Place((x, y), radius, (u, v), side)
+
+
+def _object_on_ground(rng: np.random.Generator, kind: str, place: Place, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture uint8 (S,S,3) and the object's coverage in [0,1] (S,S)."""
     base, paint = _two_colours(rng)
     picture = ground(rng, size, base)
-    radius = rng.uniform(*RADIUS) * size
-    reach = radius + 0.03 * size
-    centre = (rng.uniform(reach, size - reach), rng.uniform(reach, size - reach))
+    centre, radius = place.centre, place.radius
     outline = _outline(kind, rng)
     shape = _fill(outline, centre, radius, size)
 
@@ -184,7 +210,7 @@ def _object_on_ground(
     grain = 1 + 0.02 * rng.standard_normal((size, size))
     body = np.clip(paint * (light * grain)[..., None] + 0.35 * rim[..., None], 0, 1)
     picture = picture * (1 - coverage[..., None]) + body * coverage[..., None]
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8), coverage, centre
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8), coverage
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +223,7 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outline(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """The object's outline as points (n,2) of a shape of radius about one, turned at random."""
+    """The object's outline as points (n,2), turned at random; the farthest is at distance one."""
     turn = math.radians(rng.uniform(-TURN, TURN))
     squeeze = rng.uniform(0.62, 0.8)  # of the ellipse; a circle would have no turn
     jitter = rng.uniform(0.92, 1.08)  # of all others, so that no two are the same
@@ -207,9 +233,10 @@ def _outline(kind: str, rng: np.random.Generator) -> np.ndarray:
     else:
         corners = {"triangle": 3, "square": 4, "star": 10}[kind]
         angles = np.linspace(0, 2 * math.pi, corners, endpoint=False)
-        radii = np.where(np.arange(corners) % 2, 0.46, 1.12) if kind == "star" else np.full(corners, 1.08)
+        radii = np.where(np.arange(corners) % 2, 0.42, 1.0) if kind == "star" else np.ones(corners)
         points = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         points[:, 1] *= jitter
+    points /= np.linalg.norm(points, axis=1).max()
     cos, sin = math.cos(turn), math.sin(turn)
     return points @ np.array([[cos, sin], [-sin, cos]])
 
@@ -226,32 +253,17 @@ def _unit(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture, dtype=np.float64) / 255
 
 
-def _with_mark(
-    rng: np.random.Generator, image: np.ndarray, centre: tuple[float, float], paint: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stick a rounded square near a corner; the corner nearest the object is left free.
-
-    Returns the picture and where the sticker hides what is below it, bool (S,S).
-    """
-    size = len(image)
-    side = rng.uniform(0.12, 0.15) * size
-    gap = rng.uniform(0.03, 0.06) * size
-    near, far = gap, size - gap - side
-    corners = sorted(
-        [(x, y) for x in (near, far) for y in (near, far)],
-        key=lambda c: math.hypot(c[0] + side / 2 - centre[0], c[1] + side / 2 - centre[1]),
-    )
-    x, y = corners[1 + int(rng.integers(3))]
-    scale = _OVERSAMPLE
-    rim = 0.012 * size
+def _with_mark(image: np.ndarray, place: Place, paint: tuple[int, int, int]) -> np.ndarray:
+    """The picture, uint8 (S,S,3), with a rounded square with a white rim on it."""
+    size, scale = len(image), _OVERSAMPLE
+    (x, y), half = place.mark, place.mark_side / 2
     pictures = []
-    for inset in (0.0, rim):
+    for inset in (0.0, 0.012 * size):
         large = Image.new("L", (size * scale, size * scale))
-        low, high = inset * scale, (side - inset) * scale
-        box = (x * scale + low, y * scale + low, x * scale + high, y * scale + high)
+        box = [v * scale for v in (x - half + inset, y - half + inset, x + half - inset, y + half - inset)]
         ImageDraw.Draw(large).rounded_rectangle(box, radius=0.025 * size * scale, fill=255)
         pictures.append(_unit(large.reduce(scale)))
     whole, inside = pictures
     sticker = inside[..., None] * np.array(paint) + (whole - inside)[..., None] * 250.0
     picture = image * (1 - whole[..., None]) + sticker
-    return np.clip(picture.round(), 0, 255).astype(np.uint8), whole > 0.5
+    return np.clip(picture.round(), 0, 255).astype(np.uint8)

@@ -31,7 +31,7 @@ _COMMON: dict[str, Any] = {
 PHASE_1: dict[str, Any] = {
     **_COMMON,
     "objective": "supervised",
-    "epochs": 12,
+    "epochs": 15,
     "learning_rate": 1e-3,
     "select": "best_accuracy",
 }
