@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 from PIL import Image as Pictures
 
 from mlcore.exchange.gradia import ExportRefused, export_gradia, import_gradia
@@ -278,3 +280,18 @@ def test_the_matrix_as_weights():
     assert weights_of("not_rated", has_map=True) == (1.0, 1.0)
     assert weights_of("not_rated", has_map=True, preset="gradia") == (1.0, 0.0)
     assert weights_of("unreasonable_inaccurate", has_map=True, preset="gradia") == (1.0, 1.0)
+
+
+@pytest.mark.django_db
+def test_the_commands_go_there_and_back(folder, tmp_path):
+    call_command("import_gradia", str(folder), name="There", stdout=StringIO(), stderr=StringIO())
+    there = SupervisionSet.objects.get()
+    written = StringIO()
+    call_command("export_gradia", str(tmp_path / "out"), image_set="There", supervision=there.name, stdout=written)
+    assert written.getvalue().startswith("10 images, 4 drawn maps and 4 ratings")
+    call_command("import_gradia", str(tmp_path / "out"), name="Back", stdout=StringIO(), stderr=StringIO())
+    assert content(SupervisionSet.objects.exclude(pk=there.pk).get()) == content(there)
+    with pytest.raises(CommandError, match="is not empty"):
+        call_command("export_gradia", str(tmp_path / "out"), image_set="There")
+    with pytest.raises(CommandError, match="There is no folder"):
+        call_command("import_gradia", str(tmp_path / "nowhere"), name="Nothing", stderr=StringIO())
