@@ -22,7 +22,8 @@ def walk(patterns):
             assert pattern.callback is not None
 
 walk(get_resolver().url_patterns)
-import annotation.studies, annotation.feedback, mlcore.runs.start, mlcore.runs.perform, mlcore.tasks
+from mlcore.exchange import gradia, images, partitions, render, weights
+import annotation.studies, annotation.feedback, annotation.simulation, annotation.exchange.export, mlcore.runs.start, mlcore.runs.perform, mlcore.tasks
 heavy = {"torch", "torchvision", "scipy", "pandas", "statsmodels", "matplotlib"} & set(sys.modules)
 print(",".join(sorted(heavy)) or "none")
 """

@@ -2,8 +2,6 @@
 
 import hashlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -179,13 +177,3 @@ def test_published_weights(test_data):
         check_fit=False,
     )
     assert (len(birds.classes), birds.padding) == (965, "tensorflow")
-
-
-def test_the_rooms_of_the_web_process_load_no_torch():
-    code = (
-        "import django, os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'harmony.settings'; django.setup(); "
-        "from mlcore.exchange import images, partitions, render, weights, gradia; "
-        "heavy = {'torch', 'torchvision', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
