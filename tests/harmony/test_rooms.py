@@ -23,7 +23,8 @@ def walk(patterns):
 
 walk(get_resolver().url_patterns)
 from mlcore.exchange import gradia, images, partitions, render, weights
-import annotation.studies, annotation.feedback, annotation.simulation, annotation.exchange.export, mlcore.runs.start, mlcore.runs.perform, mlcore.tasks
+import annotation.studies, annotation.feedback, annotation.simulation, annotation.exchange.export
+import mlcore.runs.start, mlcore.runs.perform, mlcore.tasks
 heavy = {"torch", "torchvision", "scipy", "pandas", "statsmodels", "matplotlib"} & set(sys.modules)
 print(",".join(sorted(heavy)) or "none")
 """
