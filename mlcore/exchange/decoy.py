@@ -260,7 +260,8 @@ def _with_mark(image: np.ndarray, place: Place, paint: tuple[int, int, int]) -> 
     pictures = []
     for inset in (0.0, 0.012 * size):
         large = Image.new("L", (size * scale, size * scale))
-        box = [v * scale for v in (x - half + inset, y - half + inset, x + half - inset, y + half - inset)]
+        reach = half - inset
+        box = ((x - reach) * scale, (y - reach) * scale, (x + reach) * scale, (y + reach) * scale)
         ImageDraw.Draw(large).rounded_rectangle(box, radius=0.025 * size * scale, fill=255)
         pictures.append(_unit(large.reduce(scale)))
     whole, inside = pictures
