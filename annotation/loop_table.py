@@ -24,12 +24,13 @@ def table(results: Sequence[LoopResult], rates: ErrorRates) -> str:
         for name in CONDITIONS:
             cells = [_cell(result.scores[name][metric], scale, digits) for metric, _, scale, digits in COLUMNS]
             rows.append(f"| {result.seed} | {name} | " + " | ".join(cells) + " |")
-    for name in CONDITIONS:
+    label = "mean ± sd" if len(results) > 1 else str(results[0].seed)
+    for name in CONDITIONS if len(results) > 1 else ():
         cells = [
             _spread([result.scores[name][metric] for result in results], scale, digits)
             for metric, _, scale, digits in COLUMNS
         ]
-        rows.append(f"| mean ± sd | {name} | " + " | ".join(cells) + " |")
+        rows.append(f"| {label} | {name} | " + " | ".join(cells) + " |")
     for other in ("control", "phase 1"):
         cells = [
             _spread(
@@ -40,7 +41,7 @@ def table(results: Sequence[LoopResult], rates: ErrorRates) -> str:
             )
             for metric, _, scale, digits in COLUMNS
         ]
-        rows.append(f"| mean ± sd | phase 2 − {other} | " + " | ".join(cells) + " |")
+        rows.append(f"| {label} | phase 2 − {other} | " + " | ".join(cells) + " |")
     return "\n".join([*rows, "", rates.sentence()])
 
 
