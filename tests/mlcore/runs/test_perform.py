@@ -283,8 +283,13 @@ def test_ctrl_c_cancels_in_order(world) -> None:
     def press(event: dict) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        perform(run.uuid, worker_name="here:1", on_event=at_event("checkpoint", press))
+    # A shell starts background jobs with the signal ignored, and that would be inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            perform(run.uuid, worker_name="here:1", on_event=at_event("checkpoint", press))
+    finally:
+        signal.signal(signal.SIGINT, before)
     run.refresh_from_db()
     assert run.state == "cancelled"
     assert run.reason.startswith("Cancelled from the keyboard.")
