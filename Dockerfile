@@ -22,6 +22,7 @@ COPY annotation annotation
 COPY templates templates
 COPY static static
 COPY fixtures fixtures
+COPY locale locale
 # The key is for this step only; a running container reads its own from the environment.
 RUN SECRET_KEY=collectstatic HARMONY_VAR=/app/var python manage.py collectstatic --noinput \
     && chown -R harmony /app/var
