@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlcore.attribution.registry import Registry
-from mlcore.catalogue.methods import METHODS as _SPECS
+from mlcore.catalogue import METHODS as _SPECS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "explain"]
 
 
-METHODS: Mapping[str, Any] = Registry("method", {name: spec.path for name, spec in _SPECS.items()})
+METHODS: Mapping[str, Any] = Registry("method", _SPECS)
 
 
 def explain(model: nn.Module, images: Tensor, targets: Any, method: str = "grad_cam", **options: Any) -> Tensor:

@@ -13,12 +13,13 @@ from torch import Tensor, fx, nn
 
 from mlcore.attribution.layers import canonical, find_layer, unwrap
 
-Kind = Literal["pool_linear", "conv_pool", "conv_relu_pool"]
+Kind = Literal["pool_linear", "relu_pool_linear", "conv_pool", "conv_relu_pool"]
 
 # One letter an operation between the layer and the logits: pool P, flatten F, linear L, 1×1 convolution C,
 # ReLU R. Dropout and identity are left out: Grad-CAM's closed form knows no dropout on the map.
 _HEADS: tuple[tuple[str, Kind], ...] = (
     (r"PF?L|PCF?", "pool_linear"),
+    (r"RPF?L|RPCF?", "relu_pool_linear"),
     (r"CPF?", "conv_pool"),
     (r"CRPF?", "conv_relu_pool"),
 )
@@ -26,7 +27,7 @@ _HEADS: tuple[tuple[str, Kind], ...] = (
 
 @dataclass(frozen=True)
 class ClosedFormHead:
-    """A head that is linear in its features up to one ReLU on the class logits' map (definitions §1)."""
+    """A head that is linear in its features up to one ReLU, on them or on the class logits' map (definitions §1)."""
 
     kind: Kind
     module: nn.Linear | nn.Conv2d
@@ -39,29 +40,53 @@ class ClosedFormHead:
     def maps(self, features: Tensor, targets: Tensor, *, elementwise: bool, stop_gradient_weights: bool) -> Tensor:
         """Σ_c α_c A_c (or Σ_c g_c ⊙ A_c), before any ReLU.
 
-        features (B, C, h, w), targets (B,) → (B, h, w). Differentiable by the features, and by the head's
-        weights too unless `stop_gradient_weights`.
+        features (B, C, h, w), targets (B,) → (B, h, w); targets (B, T) → (B, T, h, w), all classes at once.
+        Differentiable by the features, and by the head's weights too unless `stop_gradient_weights`.
         """
-        weight = self.weight[targets]
-        if stop_gradient_weights:
-            weight = weight.detach()
+        weight = self._weight_of(features, targets, stop_gradient_weights)
         cells = features.shape[2] * features.shape[3]
-        score = torch.einsum("bchw,bc->bhw", features, weight.to(features.dtype))
+        if self.kind == "relu_pool_linear":
+            if elementwise:
+                features = features.clamp(min=0)
+            else:
+                share = (features.detach() > 0).to(features.dtype).mean(dim=(2, 3))
+                weight = weight * (share if weight.dim() == 2 else share[:, None])
+        score = torch.einsum("bchw,bc->bhw" if weight.dim() == 2 else "bchw,btc->bthw", features, weight)
         if self.kind != "conv_relu_pool":
             return score / cells
-        bias = self.module.bias
-        logit = score.detach() if bias is None else score.detach() + bias.detach()[targets][:, None, None]
-        positive = (logit > 0).to(score.dtype)
+        positive = self._positive(score, targets)
         if not elementwise:
-            positive = positive.mean(dim=(1, 2), keepdim=True)  # n₊ / (h·w)
+            positive = positive.mean(dim=(-2, -1), keepdim=True)  # n₊ / (h·w)
         return score * positive / cells
+
+    def gradient(self, features: Tensor, targets: Tensor) -> Tensor:
+        """∂y_t/∂A for features (B, C, h, w) and targets (B,), of a shape that broadcasts to (B, C, h, w)."""
+        weight = self._weight_of(features, targets, detached=True)
+        gradient = weight[:, :, None, None] / (features.shape[2] * features.shape[3])
+        if self.kind == "relu_pool_linear":
+            return gradient * (features.detach() > 0).to(gradient.dtype)
+        if self.kind == "conv_relu_pool":
+            score = torch.einsum("bchw,bc->bhw", features.detach(), weight)
+            return gradient * self._positive(score, targets)[:, None]
+        return gradient
+
+    def _weight_of(self, features: Tensor, targets: Tensor, detached: bool) -> Tensor:
+        weight = self.weight[targets].to(features.dtype)
+        return weight.detach() if detached else weight
+
+    def _positive(self, score: Tensor, targets: Tensor) -> Tensor:
+        """Where the class's logit, the score with its bias, passes the ReLU: 1 or 0."""
+        bias = self.module.bias
+        logit = score.detach() if bias is None else score.detach() + bias.detach()[targets][..., None, None]
+        return (logit > 0).to(score.dtype)
 
 
 def closed_form_head(model: nn.Module, layer: str) -> ClosedFormHead | None:
     """The closed-form head between `layer` and the logits, or None where Grad-CAM must be differentiated.
 
-    Recognised: global average pool + linear (dropout, flatten and identity in between); 1×1 convolution +
-    global average pool, with or without a ReLU between them. Whatever cannot be followed gives None.
+    Recognised: global average pool + linear (dropout, flatten and identity in between), with or without a ReLU
+    before them; 1×1 convolution + global average pool, with or without a ReLU between them. Whatever cannot be
+    followed gives None.
     """
     inner = unwrap(model)
     find_layer(inner, layer)

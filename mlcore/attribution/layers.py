@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isqrt
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+Layout = Literal["auto", "channels_first", "channels_last", "tokens"]
+LAYOUTS = ("auto", "channels_first", "channels_last", "tokens")
+
 # The last layer that still has a spatial extent, by the attribute under which torchvision's families keep it.
 _LAST_SPATIAL = (
+    "permute",  # Swin: its features with channels first
     "layer4",  # ResNet, ResNeXt, Wide ResNet
     "features",  # SqueezeNet, MobileNet, VGG, AlexNet, DenseNet, EfficientNet, ConvNeXt, sixconv
     "trunk_output",  # RegNet
@@ -18,7 +24,6 @@ _LAST_SPATIAL = (
     "conv5",  # ShuffleNet
     "layers",  # MNASNet
 )
-_NOT_CHANNELS_FIRST = ("SwinTransformer", "VisionTransformer")
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -31,14 +36,18 @@ def unwrap(model: nn.Module) -> nn.Module:
 def default_layer(model: nn.Module) -> str:
     """Name of the last spatial feature layer of `model`.
 
+    ViT: the first norm of the last block, the last place where every token still reaches the class scores.
     A model of no known family gets its last convolution with a kernel larger than 1×1.
-    Raises ValueError where there is none, or where features are not laid out as (B, C, h, w).
+    Raises ValueError where there is none.
     """
     inner = unwrap(model)
     family = type(inner).__name__
-    if family in _NOT_CHANNELS_FIRST:
-        raise ValueError(f"{family} has no feature map of channels × rows × columns to explain.")
     children = dict(inner.named_children())
+    if family == "VisionTransformer":
+        blocks = inner.get_submodule("encoder.layers")
+        return f"encoder.layers.{list(dict(blocks.named_children()))[-1]}.ln_1"
+    if family == "MaxVit":
+        return f"blocks.{len(inner.get_submodule('blocks')) - 1}"  # type: ignore[arg-type]
     for name in _LAST_SPATIAL:
         if name in children:
             return name
@@ -86,8 +95,10 @@ class Captured:
 
 
 @contextmanager
-def capture(model: nn.Module, layer: str, *, require_grad: bool = False, cut: bool = False) -> Iterator[Captured]:
-    """Read the output of `layer` during a forward pass inside the block; the hook goes even on error.
+def capture(
+    model: nn.Module, layer: str, *, require_grad: bool = False, cut: bool = False, layout: Layout = "auto"
+) -> Iterator[Captured]:
+    """Read the output of `layer` as (B, C, h, w) during a forward pass inside the block; the hook goes even on error.
 
     The rest of the network sees a copy, so an in-place operation after the layer (DenseNet's ReLU, a
     residual `+=`) cannot change what was read, and gradients with respect to it are those of the layer.
@@ -95,30 +106,87 @@ def capture(model: nn.Module, layer: str, *, require_grad: bool = False, cut: bo
     require_grad: the output can be differentiated by even where all parameters before it are frozen.
     cut: everything before the layer runs without a graph and everything after it with one (call the model
         under `torch.no_grad()`; the block that set it puts the mode back). Implies `require_grad`.
+    layout: how the layer lays out what it gives: "channels_first" (B, C, h, w), "channels_last" (B, h, w, C) or
+        "tokens" (B, h·w, C), with or without a class token in front; "auto" knows torchvision's families. Whatever
+        it is, the network goes on with what the layer gave.
 
-    Raises ValueError where the layer's output is not (B, C, h, w), or where one forward pass runs through
-    the layer twice (one map could not stand for both).
+    Raises ValueError where the layer's output has no cells in rows and columns, or where one forward pass runs
+    through the layer twice (one map could not stand for both).
     """
+    check_layout(layout)
     captured = Captured(layer)
+    module = find_layer(model, layer)
+    found = layout_of(model, layer) if layout == "auto" else layout
 
     def read(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        if not isinstance(output, Tensor) or output.dim() != 4:
-            what = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(f"Layer “{layer}” gives {what}; a map needs (B, C, h, w).")
+        to_map, back = _conversions(output, found, layer)
+        assert isinstance(output, Tensor)  # _conversions refuses the rest
         if captured._output is not None:
             raise ValueError(f"The forward pass comes through layer “{layer}” more than once.")
         if cut:
             torch.set_grad_enabled(True)
-            kept = output.detach().requires_grad_()
+            output = output.detach()
+            kept = to_map(output).requires_grad_()
         elif require_grad and not output.requires_grad:
-            kept = output.detach().requires_grad_()
+            kept = to_map(output.detach()).requires_grad_()
         else:
-            kept = output
+            kept = to_map(output)
         captured._output = kept
-        return kept.clone()
+        return back(kept, output)
 
-    handle = find_layer(model, layer).register_forward_hook(read)
+    handle = module.register_forward_hook(read)
     try:
         yield captured
     finally:
         handle.remove()
+
+
+def check_layout(layout: str) -> None:
+    """Raises ValueError for a layout that there is not."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"A layer's layout is one of {', '.join(LAYOUTS)}, not “{layout}”.")
+
+
+def layout_of(model: nn.Module, layer: str) -> Layout:
+    """How `layer` of one of torchvision's families lays out its output; "auto" where only its shape can tell."""
+    inner, layer = unwrap(model), canonical(layer)
+    module, family = find_layer(inner, layer), type(inner).__name__
+    if family == "VisionTransformer" and layer.partition(".")[0] == "encoder":
+        return "tokens"
+    if family == "SwinTransformer" and layer.partition(".")[0] in ("features", "norm"):
+        return "channels_first" if isinstance(module, nn.Conv2d) else "channels_last"
+    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:  # inside a block of ConvNeXt
+        return "channels_last"
+    return "auto"
+
+
+def _conversions(
+    output: object, layout: Layout, layer: str
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
+    """From the layer's output to (B, C, h, w), and from that (and the output) to what the network goes on with.
+
+    The way back always copies. Raises ValueError where the output cannot be laid out so.
+    """
+    if not isinstance(output, Tensor):
+        raise ValueError(f"Layer “{layer}” gives {type(output).__name__}; a map needs (B, C, h, w).")
+    shape = tuple(output.shape)
+    if layout == "tokens" and output.dim() == 3:
+        cells = shape[1]
+        extra = 0 if isqrt(cells) ** 2 == cells else 1
+        side = isqrt(cells - extra)
+        if side == 0 or side**2 != cells - extra:
+            raise ValueError(
+                f"Layer “{layer}” gives {cells} tokens; a map needs a square number of them, "
+                "or one more with the class token in front."
+            )
+        return (
+            lambda tokens: tokens[:, extra:].transpose(1, 2).unflatten(2, (side, side)),
+            lambda kept, tokens: torch.cat([tokens[:, :extra], kept.flatten(2).transpose(1, 2)], dim=1),
+        )
+    if output.dim() == 4 and layout == "channels_last":
+        return lambda cells: cells.permute(0, 3, 1, 2), lambda kept, _: kept.permute(0, 2, 3, 1).clone()
+    if output.dim() == 4 and layout in ("auto", "channels_first"):
+        return lambda cells: cells, lambda kept, _: kept.clone()
+    needed = {"tokens": "(B, tokens, C)", "channels_last": "(B, h, w, C)"}.get(layout, "(B, C, h, w)")
+    named = ", or layout “tokens” where these are tokens" if output.dim() == 3 and layout != "tokens" else ""
+    raise ValueError(f"Layer “{layer}” gives shape {shape}; a map needs {needed}{named}.")

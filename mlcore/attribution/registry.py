@@ -6,25 +6,30 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
+from mlcore.catalogue.spec import Spec
+
 
 class Registry(Mapping[str, Any]):
-    """Classes by name, from dotted paths; each is imported when it is asked for."""
+    """Classes by name, from the dotted paths of specs; each is imported when it is asked for.
 
-    def __init__(self, kind: str, paths: Mapping[str, str]) -> None:
+    What is registered later is found too.
+    """
+
+    def __init__(self, kind: str, specs: Mapping[str, Spec]) -> None:
         self.kind = kind
-        self._paths = paths
+        self._specs = specs
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._paths:
-            raise KeyError(f"There is no {self.kind} “{name}”; there are {', '.join(sorted(self._paths))}.")
-        module, _, attribute = self._paths[name].rpartition(".")
+        if name not in self._specs:
+            raise KeyError(f"There is no {self.kind} “{name}”; there are {', '.join(sorted(self._specs))}.")
+        module, _, attribute = self._specs[name].path.rpartition(".")
         return getattr(import_module(module), attribute)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._paths
+        return name in self._specs
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return iter(self._specs)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._specs)
