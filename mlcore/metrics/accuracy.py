@@ -16,6 +16,7 @@ class Accuracy(Metric):
     """Share of images whose highest class score (the first of equal ones) is their label's."""
 
     name = "accuracy"
+    takes = ("logits", "labels", "names")
 
     def update(self, logits: Tensor, labels: Tensor, names: Sequence[str]) -> None:
         """logits (B, K), or predicted classes (B,); labels (B,); names of the B images."""

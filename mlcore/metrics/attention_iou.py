@@ -23,13 +23,14 @@ class AttentionIoU(MapMetric):
         self.relu = relu
         self.name = f"attention_iou_{round(100 * threshold):02d}"
 
-    def value_of(self, heat: Tensor, mask: Tensor) -> float | str:
+    def values_of(self, maps: Tensor, masks: Tensor) -> list[float | str]:
         """IoU, or "constant map"."""
-        large = evaluation_map(heat[None], (mask.shape[0], mask.shape[1]), relu=self.relu)[0]
-        if not bool(large.any()):
-            return CONSTANT_MAP
+        large = evaluation_map(maps, (masks.shape[1], masks.shape[2]), relu=self.relu)
         bright = large > self.threshold
-        return float((bright & mask).sum() / (bright | mask).sum())
+        shared = (bright & masks).flatten(1).sum(dim=1).tolist()
+        either = (bright | masks).flatten(1).sum(dim=1).tolist()
+        something = large.flatten(1).any(dim=1).tolist()
+        return [a / b if there else CONSTANT_MAP for a, b, there in zip(shared, either, something, strict=True)]
 
 
 class AttentionIoU75(AttentionIoU):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mlcore.attribution.maps import upsample
@@ -13,8 +14,14 @@ class ContentHeatMap(MapMetric):
 
     name = "content_heat_map"
 
-    def value_of(self, heat: Tensor, mask: Tensor) -> float | str:
+    def values_of(self, maps: Tensor, masks: Tensor) -> list[float | str]:
         """The share inside, or "zero map" where nothing is positive."""
-        large = upsample(heat[None].clamp(min=0), (mask.shape[0], mask.shape[1]))[0].double()
-        whole = large.sum()
-        return float(large[mask].sum() / whole) if whole > 0 else ZERO_MAP
+        return mass_inside(maps, masks)
+
+
+def mass_inside(maps: Tensor, areas: Tensor) -> list[float | str]:
+    """Share of the positive mass of maps (B, h, w), enlarged to areas (B, H, W), that lies there; or "zero map"."""
+    large = upsample(maps.clamp(min=0), (areas.shape[1], areas.shape[2])).flatten(1)
+    whole = large.sum(dim=1, dtype=torch.float64)
+    inside = (large * areas.flatten(1)).sum(dim=1, dtype=torch.float64)
+    return [a / b if b > 0 else ZERO_MAP for a, b in zip(inside.tolist(), whole.tolist(), strict=True)]

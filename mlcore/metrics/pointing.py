@@ -5,13 +5,17 @@ Zhang et al., "Top-down neural attention by excitation backprop", 2016.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlcore.attribution.maps import status, upsample
 from mlcore.metrics.base import CONSTANT_MAP, DIFFICULT, MapMetric, Masks, check_lengths
+from mlcore.metrics.intervals import bootstrap_interval
 
 
 class PointingGame(MapMetric):
@@ -21,6 +25,8 @@ class PointingGame(MapMetric):
     reading order taken. A maximum inside the mask is at distance 0 and counts with tolerance 0 too.
     The value is the mean of per-class accuracies over the classes present; without classes, over images.
     """
+
+    takes_also = ("classes", "difficult")
 
     def __init__(self, tolerance: float = 15) -> None:
         super().__init__()
@@ -41,7 +47,7 @@ class PointingGame(MapMetric):
         masks: Masks,
         names: Sequence[str],
         classes: Sequence[int] | Tensor | None = None,
-        difficult: Sequence[bool] | None = None,
+        difficult: Sequence[bool] | Tensor | None = None,
     ) -> None:
         """maps (B, h, w); masks: B masks (H, W) at each image's original size; names of the B images.
 
@@ -53,24 +59,36 @@ class PointingGame(MapMetric):
             check_lengths(maps=maps, classes=classes)
             self.classes |= {name: int(label) for name, label in zip(names, classes, strict=True)}
         if difficult is None:
-            difficult = [False] * len(names)
+            super().update(maps, masks, names)
+            return
         check_lengths(maps=maps, difficult=difficult)
-        for heat, mask, name, skip in zip(maps, masks, names, difficult, strict=True):
-            if skip:
-                self.leave_out(name, DIFFICULT)
-            else:
-                self.update_one(heat.detach().float(), mask > 0, name)
+        skipped = [bool(skip) for skip in difficult]
+        for name in (name for name, skip in zip(names, skipped, strict=True) if skip):
+            self.leave_out(name, DIFFICULT)
+        rows = [row for row, skip in enumerate(skipped) if not skip]
+        if rows:
+            super().update(maps[rows], [masks[row] for row in rows], [names[row] for row in rows])
 
-    def value_of(self, heat: Tensor, mask: Tensor) -> float | str:
+    def values_of(self, maps: Tensor, masks: Tensor) -> list[float | str]:
         """1.0 hit, 0.0 miss, or "constant map"."""
-        if status(heat[None]) != ["ok"]:
-            return CONSTANT_MAP
-        large = upsample(heat[None], (mask.shape[0], mask.shape[1]))[0]
-        row, column = divmod(int(large.argmax()), mask.shape[1])
-        if bool(mask[row, column]):
+        height, width = masks.shape[1:]
+        highest = upsample(maps, (height, width)).flatten(1).argmax(dim=1).tolist()
+        areas = masks.cpu().numpy()
+        return [
+            CONSTANT_MAP if state == "constant" else self._hit(area, *divmod(place, width))
+            for state, area, place in zip(status(maps), areas, highest, strict=True)
+        ]
+
+    def _hit(self, area: NDArray[np.bool_], row: int, column: int) -> float:
+        """Only what lies within reach is measured."""
+        if area[row, column]:
             return 1.0
-        rows, columns = mask.nonzero(as_tuple=True)
-        nearest = int(((rows - row) ** 2 + (columns - column) ** 2).min())
+        reach = math.ceil(min(self.tolerance, sum(area.shape)))
+        top, left = max(0, row - reach), max(0, column - reach)
+        rows, columns = area[top : row + reach + 1, left : column + reach + 1].nonzero()
+        if not len(rows):
+            return 0.0
+        nearest = int(((rows + top - row) ** 2 + (columns + left - column) ** 2).min())
         return float(nearest < self.tolerance**2)
 
     def by_class(self) -> dict[int, float]:
@@ -80,8 +98,24 @@ class PointingGame(MapMetric):
             hits.setdefault(self.classes.get(name, 0), []).append(value)
         return {label: sum(values) / len(values) for label, values in sorted(hits.items())}
 
+    def mean(self) -> float | None:
+        """Mean over the classes present; None where no image counts."""
+        classes = self.by_class()
+        return math.fsum(classes.values()) / len(classes) if classes else None
+
+    def interval(self) -> tuple[float, float] | None:
+        """95 % by drawing the images again (seeded): the value is a mean of classes' means, not of images."""
+        hits = np.array(list(self.per_image.values()))
+        _, classes = np.unique([self.classes.get(name, 0) for name in self.per_image], return_inverse=True)
+
+        def again(drawn: NDArray[np.intp]) -> float:
+            of = classes[drawn]
+            counts = np.bincount(of)
+            present = counts > 0
+            return float((np.bincount(of, weights=hits[drawn])[present] / counts[present]).mean())
+
+        return bootstrap_interval(len(hits), again)
+
     def compute(self) -> dict[str, Any]:
         """As every metric; value is the mean over classes, "classes" the accuracy of each."""
-        classes = self.by_class()
-        value = sum(classes.values()) / len(classes) if classes else None
-        return super().compute() | {"value": value, "classes": classes}
+        return super().compute() | {"classes": self.by_class()}
