@@ -8,8 +8,9 @@ from mlcore.catalogue.fields import Field, RecipeError
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
-from mlcore.catalogue.recipes import clean, differences, fields_for
-from mlcore.catalogue.spec import Spec
+from mlcore.catalogue.plugins import load, register, unregister
+from mlcore.catalogue.recipes import clean, differences, fields_for, own_options, upgrade
+from mlcore.catalogue.spec import MethodSpec, MetricSpec, Spec
 
 __all__ = [
     "ARCHITECTURES",
@@ -18,9 +19,17 @@ __all__ = [
     "METRICS",
     "OBJECTIVES",
     "Field",
+    "MethodSpec",
+    "MetricSpec",
     "RecipeError",
     "Spec",
     "clean",
     "differences",
     "fields_for",
+    "own_options",
+    "register",
+    "unregister",
+    "upgrade",
 ]
+
+load()

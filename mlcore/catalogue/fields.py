@@ -18,7 +18,10 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """An option. `kind` is int, float, bool, choice or text; bounds are inclusive."""
+    """An option. `kind` is int, float, bool, choice, choices or text; bounds are inclusive.
+
+    "choices" is a list of one or more of `choices`, each once, in the order given; as text "a,b".
+    """
 
     name: str
     label: str
@@ -32,6 +35,8 @@ class Field:
 
     def clean(self, value: Any) -> Any:
         """The value in the field's own type. Raises ValueError with one sentence."""
+        if self.kind == "choices":
+            return self._clean_choices(self.default if value is None else value)
         if value is None:
             return self.default
         if self.kind == "bool":
@@ -42,6 +47,17 @@ class Field:
         if self.kind == "choice" and text not in dict(self.choices):
             raise ValueError(f"“{text}” is not one of {', '.join(name for name, _ in self.choices)}.")
         return text
+
+    def _clean_choices(self, value: Any) -> list[str]:
+        given = value.split(",") if isinstance(value, str) else list(value)
+        chosen = list(dict.fromkeys(name for name in (str(item).strip() for item in given) if name))
+        known = dict(self.choices)
+        for name in chosen:
+            if name not in known:
+                raise ValueError(f"“{name}” is not one of {', '.join(known)}.")
+        if not chosen:
+            raise ValueError("Choose at least one.")
+        return chosen
 
     def _clean_bool(self, value: Any) -> bool:
         if isinstance(value, bool):

@@ -1,13 +1,15 @@
 """Recipes: every option of a run, checked. A recipe is a flat dictionary; what a run does follows from it,
 its manifest, its classifier and its seed alone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlcore.catalogue.fields import Field, RecipeError, clean_fields
 from mlcore.catalogue.methods import METHODS
+from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.spec import Spec
 
 
 def _choices(*names: str) -> tuple[tuple[str, str], ...]:
@@ -76,55 +78,150 @@ TRAIN = (
     *MACHINE,
 )  # fmt: skip
 
-EXPLAIN = (
-    Field("method", "Method", "choice", "grad_cam", "How maps are made.",
-          choices=tuple((spec.name, spec.title) for spec in METHODS.values()), group="What"),
-    Field("target", "Class that is explained", "choice", "predicted", "",
-          choices=(("true", "the true class"), ("predicted", "the predicted class"), ("given", "a given class"),
-                   ("second", "the second choice")), group="What"),
-    Field("target_class", "Given class", "int", 0, "Index of the class, where a given class is explained.", 0,
-          1_000_000, group="What"),
-    Field("part", "Part", "choice", "annotation_pool", "Part of the partition whose images are explained.",
-          choices=_choices("annotation_pool", "validation", "test", "train", "all"), group="What"),
-    Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
-    *INPUT,
-    *MACHINE,
-)  # fmt: skip
+TARGETS = (("true", "the true class"), ("predicted", "the predicted class"), ("given", "a given class"),
+           ("second", "the second choice"))  # fmt: skip
+PARTS = ("annotation_pool", "validation", "test", "train")
+# What an evaluation measures by; every other method is judged by a score run of its maps.
+EVALUATED = ("grad_cam", "hires_cam")
 
-EVALUATE = (
-    Field("part", "Part", "choice", "validation", "Part of the partition. A look at the test part is logged.",
-          choices=_choices("validation", "test", "annotation_pool", "train"), group="What"),
-    Field("method", "Method", "choice", "grad_cam", "How maps are made.",
-          choices=tuple((spec.name, spec.title) for spec in METHODS.values()), group="What"),
-    Field("pointing_tolerance", "Tolerance of the pointing game", "float", 15.0,
-          "Pixels at the image's own size; 0: inside.", 0.0, 1000.0, group="How"),
-    Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
-    *INPUT,
-    *MACHINE,
-)  # fmt: skip
 
-KINDS = {"train": TRAIN, "explain": EXPLAIN, "evaluate": EVALUATE}
+def _explain() -> tuple[Field, ...]:
+    # Made when asked: what a plug-in registers is a choice too.
+    return (
+        Field("methods", "Methods", "choices", ("grad_cam",), "How maps are made: one set of maps a method.",
+              choices=tuple((spec.name, spec.title) for spec in METHODS.values()), group="What"),
+        Field("target", "Class that is explained", "choice", "predicted", "", choices=TARGETS, group="What"),
+        Field("target_class", "Given class", "int", 0, "Index of the class, where a given class is explained.", 0,
+              1_000_000, group="What"),
+        Field("part", "Part", "choice", "annotation_pool", "Part of the partition whose images are explained.",
+              choices=_choices(*PARTS, "all"), group="What"),
+        Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
+        *INPUT,
+        *MACHINE,
+    )  # fmt: skip
+
+
+def _evaluate() -> tuple[Field, ...]:
+    return (
+        Field("part", "Part", "choice", "validation", "Part of the partition. A look at the test part is logged.",
+              choices=_choices("validation", "test", "annotation_pool", "train"), group="What"),
+        Field("method", "Method", "choice", "grad_cam", "How maps are made. Other methods: explain, then score.",
+              choices=tuple((name, METHODS[name].title) for name in EVALUATED), group="What"),
+        Field("pointing_tolerance", "Tolerance of the pointing game", "float", 15.0,
+              "Pixels at the image's own size; 0: inside.", 0.0, 1000.0, group="How"),
+        Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
+        *INPUT,
+        *MACHINE,
+    )  # fmt: skip
+
+
+def _score() -> tuple[Field, ...]:
+    return (
+        Field("metrics", "Metrics", "choices", (), "What is computed for every set of maps.",
+              choices=tuple((spec.name, spec.title) for spec in METRICS.values() if spec.needs), group="What"),
+        Field("part", "Part", "choice", "all", "Which of the images with maps count. A look at test is logged.",
+              choices=_choices("all", *PARTS), group="What"),
+        Field("batch_size", "Batch size", "int", 32, "Images at once, where the classifier is asked.", 1, 4096,
+              group="How"),
+        *MACHINE,
+    )  # fmt: skip
+
+
+KINDS: dict[str, Callable[[], tuple[Field, ...]]] = {
+    "train": lambda: TRAIN,
+    "explain": _explain,
+    "evaluate": _evaluate,
+    "score": _score,
+}
+# Kinds that choose one thing with options of its own, and kinds that choose several.
+ONE: dict[str, tuple[str, Mapping[str, Spec]]] = {"train": ("objective", OBJECTIVES), "evaluate": ("method", METHODS)}
+SEVERAL: dict[str, tuple[str, Mapping[str, Spec]]] = {"explain": ("methods", METHODS), "score": ("metrics", METRICS)}
 
 
 def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Field, ...]:
-    """The fields of a recipe of this kind, the chosen objective's or method's own among them."""
+    """The fields of a recipe of this kind, the chosen objective's, methods' or metrics' own among them.
+
+    Where several are chosen, an own field is called "<method>.<field>" and its group is the method's title.
+    """
     if kind not in KINDS:
         raise RecipeError({"kind": f"“{kind}” is not a kind of run. Known: {', '.join(KINDS)}."})
-    common = KINDS[kind]
-    chooser, registry = ("objective", OBJECTIVES) if kind == "train" else ("method", METHODS)
+    common = KINDS[kind]()
+    if kind in SEVERAL:
+        registry = SEVERAL[kind][1]
+        return common + tuple(
+            replace(field, name=f"{name}.{field.name}", group=registry[name].title)
+            for name in chosen(kind, values or {})
+            for field in registry[name].fields
+        )
+    chooser, specs = ONE[kind]
     default = next(field.default for field in common if field.name == chooser)
-    chosen = registry.get(str((values or {}).get(chooser) or default))
-    return common + (chosen.fields if chosen else ())
+    spec = specs.get(str((values or {}).get(chooser) or default))
+    return common + (spec.fields if spec else ())
+
+
+def chosen(kind: str, values: Mapping[str, Any]) -> list[str]:
+    """The methods (or metrics) that a recipe of a kind with several chooses; unknown names are left out."""
+    chooser, registry = SEVERAL[kind]
+    field = next(field for field in KINDS[kind]() if field.name == chooser)
+    given = values.get(chooser)
+    if given is None and values.get("method") and kind == "explain":
+        given = values["method"]
+    given = field.default if given is None else given
+    names = given.split(",") if isinstance(given, str) else given
+    return list(dict.fromkeys(name for name in (str(item).strip() for item in names) if name in registry))
+
+
+def own_options(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The options of one chosen method or metric, by their plain names; empty ones are left to their defaults."""
+    prefix = f"{name}."
+    return {
+        key.removeprefix(prefix): value
+        for key, value in recipe.items()
+        if key.startswith(prefix) and value not in (None, "")
+    }
+
+
+def upgrade(kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe in today's words. Once an explain run had one `method`, whose options had plain names.
+
+    A plain name is still understood: it holds for every chosen method (or metric) that has such an option, unless
+    "<method>.<option>" says otherwise. What nobody knows stays, to be refused by its name.
+    """
+    today = dict(recipe)
+    if kind not in SEVERAL:
+        return today
+    if kind == "explain" and "methods" not in today and "method" in today:
+        method = today.pop("method")
+        if method not in (None, ""):
+            today["methods"] = [str(method)]
+    common = {field.name for field in KINDS[kind]()}
+    registry = SEVERAL[kind][1]
+    having: dict[str, list[str]] = {}
+    for name in chosen(kind, today):
+        for field in registry[name].fields:
+            having.setdefault(field.name, []).append(name)
+    for key in [key for key in today if key in having and key not in common]:
+        value = today.pop(key)
+        for name in having[key]:
+            today.setdefault(f"{name}.{key}", value)
+    return today
 
 
 def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The whole recipe with defaults filled in. Raises RecipeError with a sentence for each field."""
+    values = upgrade(kind, values)
     recipe = clean_fields(fields_for(kind, values), values)
     errors = {}
     if recipe.get("objective") in ("gradia", "res", "energy") and recipe["attention_weight"] == 0:
         errors["attention_weight"] = "With 0 this objective teaches nothing about attention; choose supervised."
     if kind == "train" and recipe["architecture"] not in _architectures():
         errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
+    for name in recipe.get("methods", ()):
+        if "attention" in METHODS[name].needs:
+            errors["methods"] = (
+                f"{METHODS[name].title} needs a trained attention module; runs have none to give it yet, "
+                "so choose another method."
+            )
     if errors:
         raise RecipeError(errors)
     return recipe
@@ -147,7 +244,10 @@ class Difference:
 
 def differences(kind: str, recipe: Mapping[str, Any]) -> list[Difference]:
     """The recipe as a readable list, each value marked where it differs from the default."""
-    return [
-        Difference(field, recipe.get(field.name, field.default), recipe.get(field.name) in (None, field.default))
-        for field in fields_for(kind, recipe)
-    ]
+    recipe = upgrade(kind, recipe)
+    lines = []
+    for field in fields_for(kind, recipe):
+        default = list(field.default) if field.kind == "choices" else field.default
+        value = recipe.get(field.name, default)
+        lines.append(Difference(field, value, value in (None, default)))
+    return lines

@@ -8,7 +8,7 @@ from mlcore.catalogue.fields import Field
 @dataclass(frozen=True)
 class Spec:
     """`path` is the dotted path of the class in a PyTorch room; `needs` names what must be at hand
-    (mask, box, map, model, gradient); `fields` are its own options."""
+    (mask, box, person, map, model, method, gradient, attention); `fields` are its own options."""
 
     name: str
     title: str
@@ -18,3 +18,37 @@ class Spec:
     needs: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     higher_is_better: bool | None = None
+
+
+@dataclass(frozen=True)
+class MethodSpec(Spec):
+    """An attribution method (definitions §1).
+
+    class_specific: the map depends on the class that is asked about. resolution: "layer", the cells of one layer, or
+    "input", every pixel. signed: the map has negative values that mean "against". differentiable: `forward` gives
+    maps that a model can be trained through. stochastic: chance (seeded) enters the map. baseline: looks at no model.
+    """
+
+    class_specific: bool = True
+    resolution: str = "layer"
+    signed: bool = False
+    differentiable: bool = False
+    stochastic: bool = False
+    baseline: bool = False
+
+    @property
+    def needs_backward(self) -> bool:
+        """Whether a gradient is taken somewhere (closed forms may do without)."""
+        return "gradient" in self.needs
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """A metric (definitions §5, §7). unit: what its values are in: "share" (0…1), "%", "" (a plain number).
+
+    stochastic: chance (seeded) enters the value. costly: asks the classifier many times for each image.
+    """
+
+    unit: str = "share"
+    stochastic: bool = False
+    costly: bool = False

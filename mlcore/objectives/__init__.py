@@ -17,4 +17,4 @@ from mlcore.catalogue.objectives import OBJECTIVES as _SPECS
 
 __all__ = ["OBJECTIVES"]
 
-OBJECTIVES: Mapping[str, Any] = Registry("objective", {name: spec.path for name, spec in _SPECS.items()})
+OBJECTIVES: Mapping[str, Any] = Registry("objective", _SPECS)
