@@ -65,7 +65,9 @@ class ClassifierAdmin(DomainAdmin):
         return (("import/", self.import_page, "import"),)
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        scores = Score.objects.filter(classifier=obj).select_related("run", "partition__image_set")
+        # Scores of its maps stand with the maps; values per image are not for a list.
+        own = Score.objects.filter(classifier=obj, explanation_set=None).defer("per_image")
+        scores = own.select_related("run", "partition__image_set").defer("per_image", "run__manifest", "run__log")
         sets = owned(ExplanationSet.objects.filter(classifier=obj), request.user).select_related("image_set")
         return self.render(
             request,

@@ -12,14 +12,15 @@ from django.urls import NoReverseMatch, reverse
 from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin, owned
-from mlcore.admin import pictures
-from mlcore.models import Explanation, ExplanationSet, ImageLabel, Prediction
+from mlcore.admin import pictures, score_table, tiles
+from mlcore.admin.score_pages import ExtremePages
+from mlcore.models import Explanation, ExplanationSet, ImageLabel, Prediction, Score
 
 PER_PAGE = 48
 
 
 @admin.register(ExplanationSet)
-class ExplanationSetAdmin(DomainAdmin):
+class ExplanationSetAdmin(ExtremePages, DomainAdmin):
     list_display = ("classifier", "method", "image_set", "map_count", "target", "owner", "created")
     list_select_related = ("classifier", "image_set", "owner")
     list_filter = ("method", "target")
@@ -40,7 +41,10 @@ class ExplanationSetAdmin(DomainAdmin):
     def routes(self):
         return (
             ("explain/", self.start_redirect, "start"),
+            ("<int:pk>/extremes/", self.extremes_page, "extremes"),
             ("map/<int:pk>/<str:style>/<int:side>/", self.overlay, "overlay"),
+            ("map/<int:pk>/layer/<str:style>/<str:colours>/<int:side>/", self.layer, "layer"),
+            ("map/<int:pk>/file/<str:what>/", self.download, "file"),
         )
 
     def start_redirect(self, request: HttpRequest) -> HttpResponse:
@@ -56,23 +60,53 @@ class ExplanationSetAdmin(DomainAdmin):
         if wrong_only:
             maps = _wrong(obj, maps)
         shown = Paginator(maps, PER_PAGE).get_page(request.GET.get("page"))
+        kinds = set(Explanation.objects.filter(set=obj).order_by().values_list("payload", flat=True).distinct())
         status = dict(Explanation.objects.filter(set=obj).values_list("status").annotate(n=Count("id")).order_by())
         return self.render(
             request,
             "admin/harmony/explanation_set.html",
             obj=obj,
             maps=shown,
-            tiles=_tiles(obj, shown.object_list),
+            tiles=tiles.of(obj, list(shown.object_list)),
             style=style,
             map_styles=pictures.STYLES,
             wrong_only=wrong_only,
             left_out={name: n for name, n in status.items() if name != Explanation.Status.OK},
             publish_url=_publish_url(obj),
+            scores=_newest_scores(obj),
+            holds_maps=Explanation.Payload.MAP in kinds or not kinds,
         )
 
+    @staticmethod
+    def _map(request: HttpRequest, pk: int) -> Explanation:
+        """A map, if this person may see its set."""
+        maps = Explanation.objects.select_related("image", "set", "set__classifier")
+        return get_object_or_404(owned(maps, request.user, "set__owner"), pk=pk)
+
+    def layer(self, request: HttpRequest, pk: int, style: str, colours: str, side: int) -> HttpResponse:
+        return pictures.layer(request, self._map(request, pk), style, colours, side)
+
+    def download(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        return pictures.download(request, self._map(request, pk), what)
+
     def overlay(self, request: HttpRequest, pk: int, style: str, side: int) -> HttpResponse:
-        maps = owned(Explanation.objects.select_related("image", "set"), request.user, "set__owner")
-        return pictures.overlay(request, get_object_or_404(maps, pk=pk), style, side)
+        found = self._map(request, pk)
+        if found.payload != Explanation.Payload.MAP:
+            return pictures.neighbours(request, found, side)
+        return pictures.overlay(request, found, style, side)
+
+
+def _newest_scores(obj: ExplanationSet) -> list[dict[str, Any]]:
+    """The newest score of each metric and part, as lines of a list."""
+    rows = Score.objects.filter(explanation_set=obj).defer("per_image").order_by("created", "pk")
+    newest = {(score.metric, score.part): score for score in rows}
+    names = score_table.in_catalogue_order([metric for metric, _ in newest])
+    return [
+        {"column": score_table.column_of(name), "score": score}
+        for name in names
+        for (metric, _), score in sorted(newest.items())
+        if metric == name
+    ]
 
 
 def _publish_url(obj: ExplanationSet) -> str:
@@ -94,33 +128,3 @@ def _wrong(obj: ExplanationSet, maps: QuerySet) -> QuerySet:
         )
     maps = maps.annotate(said=said, true=Subquery(true.values("index")[:1]))
     return maps.exclude(said=None).exclude(true=None).exclude(said=F("true"))
-
-
-def _tiles(obj: ExplanationSet, maps: Any) -> list[dict[str, Any]]:
-    """Each map with what the classifier says and what the label says, in two queries a page."""
-    images = [row.image_id for row in maps]
-    known = {row.image_id: row for row in Prediction.objects.filter(classifier=obj.classifier_id, image__in=images)}
-    true = dict(ImageLabel.objects.filter(image__in=images).order_by("-id").values_list("image", "index"))
-    classes = obj.classifier.classes
-
-    def name(index: int | None) -> str:
-        return classes[index] if index is not None and index < len(classes) else ""
-
-    tiles = []
-    for row in maps:
-        prediction = known.get(row.image_id)
-        said = prediction.label if prediction else None
-        if said is None and obj.target == ExplanationSet.Target.PREDICTED:
-            said = row.target
-        label = true.get(row.image_id)
-        tiles.append(
-            {
-                "map": row,
-                "target": name(row.target),
-                "said": name(said),
-                "confidence": prediction.confidence if prediction else None,
-                "true": name(label),
-                "wrong": said is not None and label is not None and said != label,
-            }
-        )
-    return tiles

@@ -14,15 +14,17 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin, owned
 from mlcore.admin import pictures
+from mlcore.admin.compare import ComparePages
 from mlcore.admin.image_forms import import_form, partition_form, zip_form
-from mlcore.models import Classifier, Image, ImageSet, Partition
+from mlcore.admin.score_pages import ScorePages
+from mlcore.models import Classifier, ExplanationSet, Image, ImageSet, Partition, Score
 from mlcore.models.partitions import Part
 
 PER_PAGE = 60
 
 
 @admin.register(ImageSet)
-class ImageSetAdmin(DomainAdmin):
+class ImageSetAdmin(ComparePages, ScorePages, DomainAdmin):
     list_display = ("name", "image_count", "class_count", "partition_count", "owner", "created")
     list_select_related = ("owner",)
     search_fields = ("name",)
@@ -50,6 +52,9 @@ class ImageSetAdmin(DomainAdmin):
         return (
             ("import/", self.import_page, "import"),
             ("import-folder/", self.folder_page, "folder"),
+            ("<int:pk>/maps/", self.maps_page, "maps"),
+            ("<int:pk>/scores/", self.scores_page, "scores"),
+            ("<int:pk>/scores.csv", self.scores_csv, "scores_csv"),
             ("<int:pk>/partition/", self.partition_page, "partition"),
             ("image/<int:pk>/<int:side>/", self.thumbnail, "thumbnail"),
         )
@@ -77,6 +82,7 @@ class ImageSetAdmin(DomainAdmin):
             unlabelled=counts.get(None, 0),
             partitions=_with_parts(owned(Partition.objects.filter(image_set=obj), request.user)),
             parts=Part.choices,
+            explained=_explained(obj, request.user),
             classifiers=owned(Classifier.objects.filter(runs__image_set=obj), request.user).distinct()[:20],
         )
 
@@ -128,6 +134,13 @@ class ImageSetAdmin(DomainAdmin):
     def thumbnail(self, request: HttpRequest, pk: int, side: int) -> HttpResponse:
         images = owned(Image.objects.select_related("image_set"), request.user, "image_set__owner")
         return pictures.thumbnail(request, get_object_or_404(images, pk=pk), side)
+
+
+def _explained(obj: Any, user: Any) -> dict[str, int]:
+    """How many sets of maps there are of these images, and how many of them are scored."""
+    sets = owned(ExplanationSet.objects.filter(image_set=obj), user).order_by()
+    scored = Score.objects.filter(explanation_set__in=sets.values("pk")).order_by()
+    return {"sets": sets.count(), "scored": scored.values("explanation_set").distinct().count()}
 
 
 def _counted(model: type[Model]) -> Coalesce:

@@ -1,13 +1,16 @@
-"""Rows that are only read: partitions, supervision, the audit and the workers."""
+"""Rows that are only read: partitions, supervision, people's maps, the audit and the workers."""
+
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin, is_researcher
-from mlcore.models import AuditEntry, Partition, SupervisionSet, Worker
+from mlcore.models import AuditEntry, HumanMap, HumanMapSet, Partition, SupervisionSet, Worker
 
 
 @admin.register(Partition)
@@ -31,6 +34,29 @@ class SupervisionSetAdmin(DomainAdmin):
 
     @display(description="people")
     def people(self, obj: SupervisionSet) -> str:
+        return ", ".join(f"{n} {kind}" for kind, n in obj.participants.items() if n) or "–"
+
+
+@admin.register(HumanMapSet)
+class HumanMapSetAdmin(DomainAdmin):
+    list_display = ("name", "image_set", "map_count", "people", "stale", "owner", "created")
+    list_select_related = ("image_set", "owner")
+    search_fields = ("name", "image_set__name")
+    fields = ("name", "image_set", "source", "participants", "map_count", "stale", "owner", "created", "uuid")
+    head_text = "What people drew, a map a person and image: a score run compares attention with it."
+    empty_text = "Nothing yet. The page of a study in which people draw has “Compare with what people drew”."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        rows = HumanMap.objects.filter(set=OuterRef("pk")).order_by().values("set")
+        counted = Coalesce(Subquery(rows.annotate(n=Count("pk")).values("n")), 0)
+        return super().get_queryset(request).annotate(n_maps=counted)
+
+    @display(description="maps", ordering="n_maps")
+    def map_count(self, obj: Any) -> int:
+        return obj.n_maps
+
+    @display(description="people")
+    def people(self, obj: HumanMapSet) -> str:
         return ", ".join(f"{n} {kind}" for kind, n in obj.participants.items() if n) or "–"
 
 

@@ -11,12 +11,16 @@ from django.db.models import QuerySet
 
 from harmony.inputs import Group, Input, from_field, values
 from harmony.researcher import owned
-from mlcore.catalogue import FAMILIES, METHODS, OBJECTIVES, Field, fields_for
+from mlcore.admin import run_choices
+from mlcore.admin.run_choices import Block, Judged
+from mlcore.catalogue import FAMILIES, METHODS, METRICS, OBJECTIVES, Field, fields_for, upgrade
+from mlcore.catalogue.recipes import SEVERAL, chosen
 from mlcore.models import Classifier, ImageSet, Partition, Run, SupervisionSet
 
 KIND_TITLES = {
     "train": ("Train", "Teach a classifier on the training part, or tune one on what people said."),
-    "explain": ("Explain", "Make maps of what a classifier looks at, once for each image of a part."),
+    "explain": ("Explain", "Make maps of what a classifier looks at, by one or several methods in one pass."),
+    "score": ("Score", "Compute metrics of maps that are there, with intervals, for one table."),
     "evaluate": ("Evaluate", "Measure accuracy and how well the maps fit, on one part."),
 }
 # What nearly every run sets stands open; the rest is folded under its group's name.
@@ -30,7 +34,8 @@ COMMON = {
         "image_size",
         "select",
     },
-    "explain": {"method", "target", "part", "image_size"},
+    "explain": {"target", "part", "image_size"},
+    "score": {"part", "batch_size"},
     "evaluate": {"part", "method", "image_size"},
 }
 SWITCHES = {"objective", "method", "image_set", "partition", "classifier"}  # choosing one changes the form
@@ -47,7 +52,9 @@ class RunForm:
     kind: str
     what: list[Input]
     common: list[Input]
+    blocks: list[Block]
     own: Group | None
+    owns: list[Group]
     folded: list[Group]
     note: str
     error: str
@@ -69,33 +76,42 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     errors = dict(errors or {})
     kind = str(data.get("kind"))
     kind = kind if kind in KIND_TITLES else "train"
-    objects = _objects(user, data)
+    data = upgrade(kind, data)
+    objects = _objects(user, kind, data)
+    found = run_choices.judged(user, objects["image_set"], data) if kind == "score" else Judged()
     recipe_fields = fields_for(kind, data)
-    chosen = _chosen_spec(kind, data)
-    own_names = {item.name for item in chosen.fields} if chosen else set()
+    spec = _chosen_spec(kind, data)
+    own_names = {item.name for item in spec.fields} if spec else set()
     reads = _as_it_reads(objects["classifier"])
-    lines = {item.name: _recipe_input(item, data, errors, reads) for item in recipe_fields}
+    lines = {
+        item.name: _recipe_input(item, data, errors, reads) for item in recipe_fields if item.kind != "choices"
+    }  # fmt: skip
+    blocks = _blocks(kind, data, errors, found)
+    owns = _owns(kind, data, lines, {option.value for block in blocks for option in block.options if option.why})
+    own_names |= {line.name for group in owns for line in group.inputs}
     if kind == "train" and objects["classifier"]:
         lines.pop("architecture", None)
     common = [line for name, line in lines.items() if name in COMMON[kind] and name not in own_names]
-    own = [line for name, line in lines.items() if name in own_names]
+    own = [line for name, line in lines.items() if spec and name in own_names]
     rest: dict[str, list[Input]] = {}
     for item in recipe_fields:
         if item.name in lines and item.name not in COMMON[kind] and item.name not in own_names:
             rest.setdefault(item.group, []).append(lines[item.name])
-    what = _what(user, kind, data, objects, errors)
-    shown = {line.name for line in what} | set(lines)
+    what = _what(user, kind, objects, errors, found)
+    shown = {line.name for line in what} | set(lines) | {block.name for block in blocks}
     seed = str(data.get("seed") or "0")
     typed_name = str(data.get("name") or "").strip()
     return RunForm(
         kind=kind,
         what=what,
         common=common,
-        own=Group(f"{chosen.title}: {chosen.summary}", own) if chosen and own else None,
+        blocks=blocks,
+        own=Group(f"{spec.title}: {spec.summary}", own) if spec and own else None,
+        owns=owns,
         folded=[Group(GROUP_TITLES.get(title, title or "More"), items) for title, items in rest.items()],
         note=KIND_TITLES[kind][1],
         error=" ".join(sentence for name, sentence in errors.items() if name not in shown),
-        objects=objects,
+        objects=objects | {"explanation_sets": found.sets, "human_maps": found.human_maps},
         name=typed_name or suggested_name(kind, data, objects),
         typed_name=typed_name,
         seed=int(seed) if seed.isdigit() else 0,
@@ -112,10 +128,18 @@ def from_run(run: Run) -> dict[str, Any]:
         "partition": str(run.partition_id or ""),
         "classifier": str(run.classifier_id or ""),
         "supervision": str(run.supervision_id or ""),
+        "explanation_sets": ",".join(str(pk) for pk in run.explanation_sets.values_list("pk", flat=True)),
+        "human_maps": str(run.human_maps_id or ""),
         "seed": str(run.seed),
         "name": run.name,
-        **{key: ("yes" if value else "no") if isinstance(value, bool) else value for key, value in run.recipe.items()},
+        **{key: _as_typed(value) for key, value in upgrade(run.kind, run.recipe).items()},
     }
+
+
+def _as_typed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def suggested_name(kind: str, data: Mapping[str, Any], objects: Mapping[str, Any]) -> str:
@@ -132,7 +156,28 @@ def suggested_name(kind: str, data: Mapping[str, Any], objects: Mapping[str, Any
 def _chosen_spec(kind: str, data: Mapping[str, Any]) -> Any:
     if kind == "train":
         return OBJECTIVES.get(str(data.get("objective") or "supervised"))
-    return METHODS.get(str(data.get("method") or "grad_cam"))
+    return METHODS.get(str(data.get("method") or "grad_cam")) if kind == "evaluate" else None
+
+
+def _blocks(kind: str, data: Mapping[str, Any], errors: Mapping[str, str], found: Judged) -> list[Block]:
+    """What is ticked in lists: the methods of an explain run, the maps and metrics of a score run."""
+    if kind == "explain":
+        return [run_choices.methods_block(data, chosen(kind, data), errors.get("methods", ""))]
+    if kind == "score":
+        return [
+            run_choices.sets_block(found, errors.get("explanation_sets", "")),
+            run_choices.metrics_block(found, chosen(kind, data), errors.get("metrics", "")),
+        ]
+    return []
+
+
+def _owns(kind: str, data: Mapping[str, Any], lines: Mapping[str, Input], barred: set[str]) -> list[Group]:
+    """The options of each chosen method or metric that can be chosen, under its title."""
+    if kind not in SEVERAL:
+        return []
+    registry = METHODS if kind == "explain" else METRICS
+    names = [name for name in chosen(kind, data) if name not in barred]
+    return [Group(title, own) for title, own in run_choices.own_groups(names, registry, lines)]
 
 
 def _as_it_reads(classifier: Classifier | None) -> dict[str, Any]:
@@ -153,7 +198,7 @@ def _find(queryset: QuerySet, pk: Any) -> Any:
     return queryset.filter(pk=int(pk)).first() if str(pk or "").isdigit() else None
 
 
-def _objects(user: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+def _objects(user: Any, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The chosen rows, among those that this person may see; what does not belong together is dropped."""
     classifier = _find(owned(Classifier.objects.all(), user), data.get("classifier"))
     image_set = _find(owned(ImageSet.objects.all(), user), data.get("image_set"))
@@ -161,8 +206,12 @@ def _objects(user: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     if image_set:
         partition = _find(owned(Partition.objects.filter(image_set=image_set), user), data.get("partition"))
         supervision = _find(owned(SupervisionSet.objects.filter(image_set=image_set), user), data.get("supervision"))
-        if classifier and classifier.classes != image_set.classes and data.get("kind") != "train":
+        if classifier and classifier.classes != image_set.classes and kind != "train":
             classifier = None
+    if kind == "score":
+        classifier = None  # each set of maps has its own
+    if kind != "train":
+        supervision = None
     return {
         "image_set": image_set,
         "partition": partition,
@@ -171,16 +220,14 @@ def _objects(user: Any, data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _what(
-    user: Any, kind: str, data: Mapping[str, Any], objects: Mapping[str, Any], errors: Mapping[str, str]
-) -> list[Input]:
+def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str, str], found: Judged) -> list[Input]:
     """Which images, which classifier, whose maps: the rows that a run needs."""
     image_set = objects["image_set"]
 
     def picker(name: str, label: str, rows: Iterable[Any], empty: str, help: str, required: bool) -> Input:
-        chosen = objects[name]
+        picked = objects.get(name, found.human_maps)
         return Input(
-            name, label, "choice", str(chosen.pk) if chosen else "", help, errors.get(name, ""),
+            name, label, "choice", str(picked.pk) if picked else "", help, errors.get(name, ""),
             choices=[("", empty), *((str(row.pk), str(row)) for row in rows)],
             required=required, switches=name in SWITCHES,
         )  # fmt: skip
@@ -194,9 +241,18 @@ def _what(
     lines.append(
         picker(
             "partition", "Partition", partitions[:200], "Choose a partition",
-            "Which images train, are rated and drawn, choose the epoch, and are looked at last.", kind != "explain",
+            "Which images train, are rated and drawn, choose the epoch, and are looked at last.",
+            kind not in ("explain", "score"),
         )
     )  # fmt: skip
+    if kind == "score":
+        lines.append(
+            picker(
+                "human_maps", "People's maps", found.people, "None",
+                "What people drew on these images, for the metrics that compare with people.", False,
+            )
+        )  # fmt: skip
+        return lines
     classifiers = owned(Classifier.objects.all(), user)[:300]
     fitting = [row for row in classifiers if kind == "train" or row.classes == image_set.classes]
     lines.append(

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from mlcore.admin import run_form
+from mlcore.admin import run_choices, run_form
 from mlcore.catalogue import RecipeError
 from mlcore.models import Run
 from mlcore.runs.start import RunRefused, start_control, start_run
@@ -23,19 +23,19 @@ class RunStartPages:
         """The form; with POST, the run."""
         if request.method == "POST":
             return self._start(request, None)
-        return self._show(request, run_form.build(request.user, request.GET.dict()))
+        return self._show(request, run_form.build(request.user, run_choices.read(request.GET)))
 
     def repeat_page(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The form filled from a run; with POST, a run that says what it repeats."""
         run = self.seen(request, pk)
         if request.method == "POST":
             return self._start(request, run)
-        given = request.GET.dict()
+        given = run_choices.read(request.GET)
         return self._show(request, run_form.build(request.user, given or run_form.from_run(run)), run)
 
     def form_part(self, request: HttpRequest) -> HttpResponse:
         """The lines that change with the objective, the images or the method; asked for by htmx."""
-        data = request.GET.dict()
+        data = run_choices.read(request.GET)
         if request.headers.get("HX-Trigger-Name") in ("classifier", "kind"):
             # The input size that stood there belonged to another classifier; this one's own comes in its place.
             data = {name: value for name, value in data.items() if name not in run_form.READING}
@@ -43,7 +43,7 @@ class RunStartPages:
         return self.render(request, "admin/harmony/run_form_fields.html", title="Start a run", form=form)
 
     def _start(self, request: HttpRequest, repeats: Run | None) -> HttpResponse:
-        data = request.POST.dict()
+        data = run_choices.read(request.POST)
         form = run_form.build(request.user, data)
         try:
             run = self._queue(request, form, repeats)

@@ -10,7 +10,7 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin
 from harmony.templatetags.researcher import duration
-from mlcore.admin import run_page
+from mlcore.admin import run_page, score_table
 from mlcore.admin.run_start import RunStartPages
 from mlcore.catalogue import differences
 from mlcore.models import Run, Score
@@ -30,7 +30,7 @@ class RunAdmin(RunStartPages, DomainAdmin):
         ("Start a run", "admin:mlcore_run_start", "play_arrow"),
         ("Compare", "admin:mlcore_run_compare", "compare_arrows"),
     )
-    head_text = "Training, explaining and evaluating, newest first."
+    head_text = "Training, explaining, scoring and evaluating, newest first."
     empty_text = "No run yet. Start one."
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -72,7 +72,7 @@ class RunAdmin(RunStartPages, DomainAdmin):
     def _related(self, request: HttpRequest) -> Any:
         return self.get_queryset(request).select_related(
             "image_set", "partition", "classifier", "supervision", "control", "repeats", "owner",
-            "made_classifier", "explanation_set",
+            "made_classifier", "human_maps",
         )  # fmt: skip
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -84,7 +84,10 @@ class RunAdmin(RunStartPages, DomainAdmin):
             obj=run,
             recipe=recipe,
             unchanged=sum(line.is_default for line in recipe),
-            scores=Score.objects.filter(run=run).order_by("part", "metric"),
+            scores=Score.objects.filter(run=run, explanation_set=None).defer("per_image").order_by("part", "metric"),
+            table=score_table.of_run(run, sort=request.GET.get("sort", ""), order=request.GET.get("order", "")),
+            keep="",
+            sets=run.explanation_sets.select_related("classifier")[:60],
             maps=run_page.twelve(run, request.user),
             part_counts=run_page.part_counts(run),
             before_after_url=_before_after_url(run),

@@ -3,6 +3,8 @@
 cividis: Nuñez, Anderton, Renslow, PLOS ONE 13 (2018), the same to people with and without colour blindness.
 magma: Nathaniel Smith and Stéfan van der Walt, released as CC0. Both tables were written out once from matplotlib
 (its licence is BSD-compatible); a test holds them to it.
+Maps with a sign take "rdbu": Cynthia Brewer's RdBu of eleven colours (ColorBrewer 2.0) with pure white for zero, red
+for what speaks for the class and blue for what speaks against it.
 """
 
 from __future__ import annotations
@@ -54,5 +56,18 @@ def _table(digits: str) -> NDArray[np.uint8]:
     return table
 
 
+def _diverging(anchors: str) -> NDArray[np.uint8]:
+    """Place 128 is the middle colour exactly; 1 and 255 are the ends, and 0 is as 1."""
+    colours = np.frombuffer(bytes.fromhex(anchors), dtype=np.uint8).reshape(-1, 3).astype(float)
+    places = np.linspace(1, 255, len(colours))
+    table = np.stack([np.interp(np.arange(256), places, colours[:, c]) for c in range(3)], axis=1)
+    made = np.rint(table).astype(np.uint8)
+    made.flags.writeable = False
+    return made
+
+
 # name → (256, 3) uint8, RGB
 COLORMAPS: dict[str, NDArray[np.uint8]] = {"cividis": _table(_CIVIDIS), "magma": _table(_MAGMA)}
+# The map of colours for values in [−1, 1]: place 128 + 127·value.
+SIGNED = "rdbu"
+DIVERGING = _diverging("0530612166ac4393c392c5ded1e5f0fffffffddbc7f4a582d6604db2182b67001f")

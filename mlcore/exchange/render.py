@@ -112,7 +112,7 @@ def overlay(
         drawn = picture
         for level in LEVELS:
             red, green, blue = COLORMAPS[colormap][min(255, level + 64)].tolist()
-            drawn = _outline(drawn, _bytes(values) > level, (red, green, blue), strength)
+            drawn = draw_border(drawn, _bytes(values) > level, (red, green, blue), strength)
     if mask is not None:
         drawn = outline(drawn, mask)
     return drawn
@@ -122,12 +122,20 @@ def outline(picture: Pictures.Image, mask: Mask, colour: tuple[int, int, int] = 
     """The picture with the mask's border as a line with a dark rim, seen on light and on dark ground."""
     grey = mask.convert("L") if isinstance(mask, Pictures.Image) else Pictures.fromarray(mask.astype(np.uint8) * 255)
     inside = np.asarray(grey.resize(picture.size, Pictures.Resampling.NEAREST)) > 127
-    return _outline(picture.convert("RGB"), inside, colour, 1.0)
+    return draw_border(picture.convert("RGB"), inside, colour, 1.0)
 
 
-def _outline(
-    picture: Pictures.Image, inside: NDArray[np.bool_], colour: tuple[int, int, int], strength: float
+def draw_border(
+    picture: Pictures.Image,
+    inside: NDArray[np.bool_],
+    colour: tuple[int, int, int],
+    strength: float = 1.0,
+    least: int = 0,
 ) -> Pictures.Image:
+    """The border of `inside` (H, W) as a line with a dark rim on a copy of the picture (RGB or RGBA).
+
+    The line is 1 + 2 · half pixels wide, half as fits the picture's size but not below `least`.
+    """
     border = np.zeros_like(inside)
     down, across = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
     # The inner one of two neighbours that differ: the line lies on the object, never off the picture.
@@ -136,7 +144,7 @@ def _outline(
     border[:, 1:] |= across & inside[:, 1:]
     border[:, :-1] |= across & inside[:, :-1]
     thin = Pictures.fromarray(border.astype(np.uint8) * 255)
-    half = max(picture.size) // 520  # a line that stays as visible on a large picture
+    half = max(least, max(picture.size) // 520)  # a line that stays as visible on a large picture
     line = thin.filter(ImageFilter.MaxFilter(2 * half + 1)) if half else thin
     rim = line.filter(ImageFilter.MaxFilter(2 * (half + 1) + 1))
     drawn = picture.copy()
@@ -148,6 +156,11 @@ def _outline(
 def thumbnail(image: Image, side: int) -> Pictures.Image:
     """The picture with its longer side at most `side` pixels, RGB."""
     return _picture(image, side, enlarge=False)
+
+
+def enlarged(image: Image, side: int) -> Pictures.Image:
+    """The picture with its longer side exactly `side` pixels, RGB."""
+    return _picture(image, side)
 
 
 def _picture(image: Image, side: int | None, enlarge: bool = True) -> Pictures.Image:

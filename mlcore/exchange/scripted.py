@@ -7,7 +7,8 @@ answers the same image alike, whatever came before:
 - boundary noise: the outline is moved by a smooth random offset, the standard deviation of each of its two
   components is `boundary` × the image's longer side;
 - missed annotation: with probability `missed` nothing is drawn;
-- wrong rating: with probability `wrong_rating` the map's rating says the opposite of what is so.
+- wrong rating: with probability `wrong_rating` the map's rating says the opposite of what is so; so does a choice
+  between two maps, and a verdict on a classifier's answer.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class ScriptedAnnotator:
 
     A map is in focus where it exceeds `focus_threshold`. It contains the necessary details when the focus
     covers at least `necessary_share` of the object, and unnecessary ones when more than
-    `unnecessary_share` of the focus lies off the object.
+    `unnecessary_share` of the focus lies off the object. Two maps are equal where the shares of their mass on the
+    object differ by at most `equal_within`.
     """
 
     seed: int
@@ -69,6 +71,7 @@ class ScriptedAnnotator:
     focus_threshold: float = 0.5
     necessary_share: float = 0.4
     unnecessary_share: float = 0.5
+    equal_within: float = 0.05
 
     def draw(self, mask: np.ndarray, image: str) -> np.ndarray | None:
         """The map drawn for a true mask, bool (H,W); None where the annotation is missed.
@@ -108,6 +111,26 @@ class ScriptedAnnotator:
         elif wrong:
             necessary, unnecessary, quality = True, False, 4
         return Rating(bool(necessary), bool(unnecessary), quality)
+
+    def prefer(self, first: np.ndarray, second: np.ndarray, mask: np.ndarray, image: str) -> int:
+        """−1 where the first of two maps (H,W) has more of its mass on the object, 1 the second, 0 where both are
+        equal. A wrong answer takes the other map; between equal ones, either. Raises ValueError where shapes differ."""
+        mask = _as_mask(mask)
+        shares = []
+        for attention in (first, second):
+            attention = np.clip(np.asarray(attention, dtype=np.float64), 0, None)
+            if attention.shape != mask.shape:
+                raise ValueError(f"Image {image}: the map is {attention.shape} and the true mask {mask.shape} pixels.")
+            shares.append(float(attention[mask].sum() / max(attention.sum(), 1e-12)))
+        rng = self._rng("prefer", image)
+        wrong, which = rng.random() < self.rates.wrong_rating, 1 if rng.random() < 0.5 else -1
+        gain = shares[1] - shares[0]
+        said = 0 if abs(gain) <= self.equal_within else 1 if gain > 0 else -1
+        return (-said or which) if wrong else said
+
+    def accept(self, right: bool, image: str) -> bool:
+        """Whether a classifier's answer that is right, or not, is accepted."""
+        return right != (self._rng("accept", image).random() < self.rates.wrong_rating)
 
     def _rng(self, purpose: str, image: str) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}/{purpose}/{image}".encode()).digest()

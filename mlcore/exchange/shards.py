@@ -15,11 +15,11 @@ from mlcore.models import Explanation
 
 # All processes of the web hold a cache of their own; Grad-CAM's shards of 512 maps take 0.1 MB each.
 BUDGET = 32 * 1024 * 1024
-Key = tuple[str, int, int]
+Key = tuple[str, int, int, int]  # file, time of its last change, size, and which map; −1: all of them
 
 
 class MapUnavailable(Exception):
-    """The map's file is missing or damaged; the text is a sentence."""
+    """There is no map, or its file is missing or damaged; the text is a sentence."""
 
 
 class _Cache:
@@ -49,16 +49,25 @@ _cache = _Cache(BUDGET)
 
 def load_map(explanation: Explanation) -> NDArray[np.float32]:
     """The map as the method made it: (height, width) float32. Raises MapUnavailable."""
+    if explanation.payload != Explanation.Payload.MAP:
+        raise MapUnavailable(f"This explanation shows {explanation.get_payload_display()}; it holds no map.")
     name, index = explanation.shard, explanation.index
     try:
         path = default_storage.path(name)
         stat = os.stat(path)
-        key = (path, stat.st_mtime_ns, stat.st_size)
+        key = (path, stat.st_mtime_ns, stat.st_size, -1)
         maps = _cache.get(key)
         if maps is None:
+            alone = (*key[:3], index)
+            kept = _cache.get(alone)
+            if kept is not None:
+                return kept.copy()
             with zipfile.ZipFile(path) as archive:
                 if archive.getinfo("maps.npy").file_size > BUDGET:
-                    return _one(archive, index)
+                    # Everything before it had to be unpacked: the next layer of the same map asks again in a second.
+                    one = _one(archive, index)
+                    _cache.put(alone, one)
+                    return one.copy()
             with np.load(path, allow_pickle=False) as arrays:
                 maps = arrays["maps"].astype(np.float32, copy=False)
             _cache.put(key, maps)

@@ -3,6 +3,7 @@
 from mlcore.models.audit import AuditEntry
 from mlcore.models.classifiers import Classifier
 from mlcore.models.explanations import Explanation, ExplanationSet
+from mlcore.models.human_maps import HumanMap, HumanMapSet
 from mlcore.models.images import Box, Image, ImageLabel, ImageSet, Mask
 from mlcore.models.partitions import Partition, PartitionMember
 from mlcore.models.runs import Prediction, Run, RunMetric, Score
@@ -15,6 +16,8 @@ __all__ = [
     "Classifier",
     "Explanation",
     "ExplanationSet",
+    "HumanMap",
+    "HumanMapSet",
     "Image",
     "ImageLabel",
     "ImageSet",

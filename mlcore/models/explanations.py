@@ -1,4 +1,4 @@
-"""Maps of what a classifier looked at: arrays in shards at the method's own size, pictures rendered on demand."""
+"""What explains a classifier: maps in shards at the method's own size, or neighbours and matched patches as rows."""
 
 from django.conf import settings
 from django.db import models
@@ -39,7 +39,16 @@ class ExplanationSet(UUIDModel):
 
 
 class Explanation(UUIDModel):
-    """One image's map: row `index` of array `maps` in the shard, float32, height × width."""
+    """One image's explanation.
+
+    A map is row `index` of array `maps` in the shard, float32, height × width. Neighbours and matches lie in `data`
+    (mlcore.exchange.correspondences) and have no shard.
+    """
+
+    class Payload(models.TextChoices):
+        MAP = "map", "map"
+        NEIGHBOURS = "neighbours", "nearest neighbours"
+        MATCHES = "matches", "matched patches"
 
     class Status(models.TextChoices):
         OK = "ok", "ok"
@@ -48,11 +57,12 @@ class Explanation(UUIDModel):
 
     set = models.ForeignKey(ExplanationSet, on_delete=models.CASCADE, related_name="explanations")
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="explanations")
-    payload = models.CharField(max_length=20, default="map")
-    shard = models.CharField(max_length=300, help_text="Path in the storage.")
-    index = models.PositiveIntegerField()
-    height = models.PositiveIntegerField()
-    width = models.PositiveIntegerField()
+    payload = models.CharField(max_length=20, choices=Payload.choices, default=Payload.MAP)
+    data = models.JSONField(default=dict, blank=True, help_text="Neighbours or matches; empty for a map.")
+    shard = models.CharField(max_length=300, blank=True, help_text="Path in the storage.")
+    index = models.PositiveIntegerField(default=0)
+    height = models.PositiveIntegerField(default=0)
+    width = models.PositiveIntegerField(default=0)
     maximum = models.FloatField(null=True)
     target = models.PositiveIntegerField(help_text="The class that is explained.")
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.OK)
@@ -60,7 +70,14 @@ class Explanation(UUIDModel):
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["set", "image"], name="explained_once_a_set")]
+        constraints = [
+            models.UniqueConstraint(fields=["set", "image"], name="explained_once_a_set"),
+            models.CheckConstraint(
+                condition=models.Q(payload="map", shard__gt="", height__gt=0, width__gt=0)
+                | models.Q(payload__in=["neighbours", "matches"], shard=""),
+                name="a_map_lies_in_a_shard",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.image_id} in {self.set_id}"

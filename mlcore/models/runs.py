@@ -3,14 +3,20 @@
 The row is the truth about a run, not the queue (architecture, Processes).
 """
 
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
 
 from mlcore.models.base import UUIDModel
 from mlcore.models.classifiers import Classifier
+from mlcore.models.human_maps import HumanMapSet
 from mlcore.models.images import Image, ImageSet
 from mlcore.models.partitions import Part, Partition
 from mlcore.models.supervision import SupervisionSet
+
+if TYPE_CHECKING:
+    from mlcore.models.explanations import ExplanationSet
 
 
 class Run(UUIDModel):
@@ -18,6 +24,7 @@ class Run(UUIDModel):
         TRAIN = "train", "train"
         EXPLAIN = "explain", "explain"
         EVALUATE = "evaluate", "evaluate"
+        SCORE = "score", "score"
 
     class State(models.TextChoices):
         QUEUED = "queued", "queued"
@@ -45,9 +52,14 @@ class Run(UUIDModel):
     supervision = models.ForeignKey(
         SupervisionSet, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
     )
-    explanation_set = models.ForeignKey(
-        "mlcore.ExplanationSet", null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
-    )
+    explanation_sets = models.ManyToManyField(
+        "mlcore.ExplanationSet", blank=True, related_name="runs",
+        help_text="What an explain run fills, one set a method; what a score run judges.",
+    )  # fmt: skip
+    human_maps = models.ForeignKey(
+        HumanMapSet, null=True, blank=True, on_delete=models.PROTECT, related_name="runs",
+        help_text="People's maps that a score run compares with.",
+    )  # fmt: skip
     repeats = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="repeated_by")
     control = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="control_of",
@@ -100,6 +112,11 @@ class Run(UUIDModel):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def explanation_set(self) -> "ExplanationSet | None":
+        """The first of the sets; the only one where a run has one method."""
+        return self.explanation_sets.order_by("pk").first()
+
 
 class RunMetric(models.Model):
     """One value of a curve."""
@@ -125,9 +142,15 @@ class Score(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="scores")
     classifier = models.ForeignKey(Classifier, on_delete=models.CASCADE, related_name="scores")
     partition = models.ForeignKey(Partition, null=True, on_delete=models.CASCADE, related_name="scores")
-    part = models.CharField(max_length=20, choices=Part.choices)
+    explanation_set = models.ForeignKey(
+        "mlcore.ExplanationSet", null=True, blank=True, on_delete=models.CASCADE, related_name="scores",
+        help_text="The maps that were judged by a score run.",
+    )  # fmt: skip
+    part = models.CharField(max_length=20, choices=[*Part.choices, ("all", "all images")])
     metric = models.CharField(max_length=60)
     value = models.FloatField(null=True)
+    low = models.FloatField(null=True, help_text="Lower end of the 95 % interval over images.")
+    high = models.FloatField(null=True, help_text="Upper end.")
     n = models.PositiveIntegerField(default=0)
     left_out = models.JSONField(default=dict, help_text="Reason → number of images left out of the mean.")
     per_image = models.JSONField(default=dict, help_text="Image UUID → value.")
@@ -135,7 +158,19 @@ class Score(models.Model):
 
     class Meta:
         ordering = ["metric"]
-        constraints = [models.UniqueConstraint(fields=["run", "part", "metric"], name="score_once_a_run")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run", "part", "metric"],
+                condition=models.Q(explanation_set__isnull=True),
+                name="score_once_a_run",
+            ),
+            models.UniqueConstraint(
+                fields=["run", "explanation_set", "part", "metric"],
+                condition=models.Q(explanation_set__isnull=False),
+                name="score_once_a_set_and_run",
+            ),
+        ]
+        indexes = [models.Index(fields=["explanation_set", "metric"], name="scores_of_a_set")]
 
     def __str__(self) -> str:
         return f"{self.metric} ({self.part}) = {self.value}"

@@ -1,38 +1,15 @@
 """What a run is refused for, before it is queued: each refusal names the field and says what to do."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from mlcore.catalogue import METHODS, OBJECTIVES
-from mlcore.models import Box, Classifier, Image, ImageSet, Mask, Partition, SupervisionSet
+from mlcore.catalogue import OBJECTIVES
+from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
-from mlcore.runs.manifest import ALL, LABEL_SOURCE, Manifest, entries_of
+from mlcore.runs.manifest import ALL, Manifest, entries_of
+from mlcore.runs.score_checks import score_refusals
+from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
 
-Refusal = tuple[str, str]
-
-
-class RunRefused(ValueError):
-    """The run cannot be started; `errors` maps a field's name to a sentence for the person who can mend it."""
-
-    def __init__(self, errors: dict[str, str]) -> None:
-        self.errors = errors
-        super().__init__(" ".join(errors.values()))
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A run as asked for, its recipe already checked against the catalogue."""
-
-    kind: str
-    name: str
-    seed: int
-    image_set: ImageSet
-    partition: Partition | None
-    classifier: Classifier | None
-    supervision: SupervisionSet | None
-    recipe: dict[str, Any]
-    manifest: Manifest
+__all__ = ["RunRefused", "Wish", "refusals"]
 
 
 def refusals(wish: Wish) -> dict[str, str]:
@@ -55,15 +32,17 @@ def _own_fields(wish: Wish) -> Iterator[Refusal]:
 
 def _partition(wish: Wish) -> Iterator[Refusal]:
     if wish.partition is None:
-        if wish.kind == "explain" and wish.recipe["part"] == ALL:
-            if not wish.manifest.get(ALL):
+        if wish.kind in ("explain", "score") and wish.recipe["part"] == ALL:
+            if wish.kind == "explain" and not wish.manifest.get(ALL):
                 yield "image_set", f"“{wish.image_set}” holds no images."
             return
-        more = ", or explain all images (part: all)" if wish.kind == "explain" else ""
+        more = f", or {wish.kind} all images (part: all)" if wish.kind in ("explain", "score") else ""
         yield "partition", f"Choose the partition that says which images belong to which part{more}."
         return
     if wish.partition.image_set_id != wish.image_set.pk:
         yield "partition", f"The partition “{wish.partition.name}” cuts another image set, not “{wish.image_set}”."
+        return
+    if wish.kind == "score":  # which of the part's images have maps is asked with the sets
         return
     for part in _needed_parts(wish):
         if not wish.manifest.get(part):
@@ -82,7 +61,7 @@ def _needed_parts(wish: Wish) -> list[str]:
 
 
 def _labels(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind == "explain" and wish.recipe["target"] != "true":
+    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true"):
         return
     without = [image for _, image, label, _ in entries_of(wish.manifest) if label is None]
     if without:
@@ -100,6 +79,10 @@ def _labels(wish: Wish) -> Iterator[Refusal]:
 
 def _classifier(wish: Wish) -> Iterator[Refusal]:
     classifier = wish.classifier
+    if wish.kind == "score":
+        if classifier is not None:
+            yield "classifier", "A score run takes each set's own classifier; leave this one out."
+        return
     if classifier is None:
         if wish.kind != "train":
             verb = "explained" if wish.kind == "explain" else "evaluated"
@@ -194,7 +177,8 @@ def _selection(wish: Wish) -> Iterator[Refusal]:
     if wish.kind != "train" or wish.recipe["select"] != "best_attention_iou":
         return
     images = [entry[0] for entry in wish.manifest.get(Part.VALIDATION.value, ())]
-    without = [image for image in images if image not in _with_truth(wish.manifest)]
+    known = with_truth(images)
+    without = [image for image in images if image not in known]
     if without:
         first = Image.objects.get(uuid=without[0])
         yield (
@@ -206,27 +190,9 @@ def _selection(wish: Wish) -> Iterator[Refusal]:
         )
 
 
-def _method(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind != "train" and wish.recipe["method"] not in METHODS:
-        yield "method", f"There is no method “{wish.recipe['method']}”."
-
-
 def _with_boxes(manifest: Manifest) -> bool:
     images = [image for part, image, _, _ in entries_of(manifest) if part in (Part.TRAIN, Part.POOL)]
-    return bool(_having(Box, images))
-
-
-def _with_truth(manifest: Manifest) -> set[str]:
-    images = [entry[0] for entry in manifest.get(Part.VALIDATION.value, ())]
-    return _having(Mask, images) | _having(Box, images)
-
-
-def _having(model: type[Mask] | type[Box], images: list[str]) -> set[str]:
-    found: set[str] = set()
-    for start in range(0, len(images), 500):  # SQLite limits the variables of one statement
-        rows = model._default_manager.filter(image__uuid__in=images[start : start + 500], source=LABEL_SOURCE)
-        found.update(str(uuid) for uuid in rows.values_list("image__uuid", flat=True))
-    return found
+    return bool(having(Box, images))
 
 
 CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
@@ -237,5 +203,5 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _supervision,
     _attention,
     _selection,
-    _method,
+    score_refusals,
 )

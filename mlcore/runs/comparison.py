@@ -1,5 +1,6 @@
 """Before and after: phase 1, phase 2 and the control without maps, figure by figure and image by image."""
 
+import json
 from dataclasses import dataclass, field
 
 from mlcore.catalogue import METRICS
@@ -89,7 +90,9 @@ def before_after(
 def _figures(classifiers: dict[str, Classifier], run: Run) -> list[Figure]:
     found: dict[tuple[str, str], dict[str, Score]] = {}
     for column, classifier in classifiers.items():
-        scores = Score.objects.filter(classifier=classifier, partition=run.partition).order_by("created", "pk")
+        # What score runs say of one method's maps is no figure of the classifier.
+        own = Score.objects.filter(classifier=classifier, partition=run.partition, explanation_set=None)
+        scores = own.order_by("created", "pk")
         for score in scores.defer("per_image"):
             found.setdefault((score.part, score.metric), {})[column] = score  # the newest stays
     order = list(METRICS)
@@ -118,7 +121,17 @@ def _sets(classifiers: dict[str, Classifier]) -> dict[str, ExplanationSet]:
     ways: dict[str, dict[tuple[object, ...], ExplanationSet]] = {}
     for column, classifier in classifiers.items():
         rows = ExplanationSet.objects.filter(classifier=classifier).order_by("created", "pk")
-        ways[column] = {(row.method, row.layer, row.preset, row.target, row.target_class): row for row in rows}
+        ways[column] = {
+            (
+                row.method,
+                row.layer,
+                row.preset,
+                json.dumps(row.options, sort_keys=True),
+                row.target,
+                row.target_class,
+            ): row
+            for row in rows
+        }
     common = [way for way in ways.get("phase2", {}) if way in ways.get("phase1", {})]
     if not common:
         return {}

@@ -5,6 +5,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from mlcore.catalogue import fields_for, upgrade
+from mlcore.catalogue.recipes import KINDS, ONE, SEVERAL
 from mlcore.models import AuditEntry, Run
 from mlcore.runs.checks import RunRefused
 from mlcore.runs.queue import send_on_commit
@@ -78,10 +80,7 @@ def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enque
     """
     wanted = dict(changes or {})
     seed, name = wanted.pop("seed", run.seed), wanted.pop("name", f"{run.name[:148]} (repeated)")
-    recipe = run.recipe | wanted
-    chooser = "objective" if run.kind == Run.Kind.TRAIN else "method"
-    if recipe.get(chooser) != run.recipe.get(chooser):
-        recipe = _without_own_fields(run) | wanted
+    recipe = _changed(run, wanted)
     return start_run(
         kind=run.kind,
         name=name,
@@ -91,19 +90,23 @@ def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enque
         partition=run.partition,
         classifier=run.classifier,
         supervision=run.supervision,
+        explanation_sets=list(run.explanation_sets.all()) if run.kind == Run.Kind.SCORE else (),
+        human_maps=run.human_maps,
         repeats=run,
         seed=seed,
         enqueue=enqueue,
     )
 
 
-def _without_own_fields(run: Run) -> dict[str, Any]:
-    """The recipe without the options of an objective (or method) that is about to change."""
-    from mlcore.catalogue import METHODS, OBJECTIVES
-
-    if run.kind == Run.Kind.TRAIN:
-        spec = OBJECTIVES.get(run.recipe["objective"])
-    else:
-        spec = METHODS.get(run.recipe["method"])
-    own = {field.name for field in spec.fields} if spec is not None else set()
-    return {key: value for key, value in run.recipe.items() if key not in own}
+def _changed(run: Run, changes: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with changes; what is not chosen any more takes its own options along."""
+    chooser = (ONE | SEVERAL)[run.kind][0]
+    before = upgrade(run.kind, run.recipe)
+    changes = upgrade(run.kind, {chooser: before.get(chooser)} | changes)
+    common = {field.name for field in KINDS[run.kind]()}
+    own = {field.name for field in fields_for(run.kind, before)} - common
+    if run.kind in SEVERAL:  # "<method>.<option>" names its owner
+        own -= {field.name for field in fields_for(run.kind, changes)}
+    elif changes[chooser] == before.get(chooser):
+        own = set()
+    return {key: value for key, value in before.items() if key not in own} | changes

@@ -1,14 +1,18 @@
-"""Which set of explanations a run adds to: all that decides a map goes into the set's hash."""
+"""Which sets of explanations a run adds to: all that decides a map goes into the set's hash."""
 
 import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from mlcore.catalogue import METHODS
+from mlcore.catalogue import METHODS, own_options, upgrade
 from mlcore.models import ExplanationSet, Run
+from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.start import TRANSFORM
 
+# Options that only say how much work is done at once.
+DECIDE_NOTHING = ("chunk",)
 ATTRIBUTION = Path(__file__).resolve().parent.parent / "attribution"
 
 
@@ -19,21 +23,33 @@ def code_version() -> str:
     return hashlib.sha256(sources).hexdigest()[:16]
 
 
-def set_of(run: Run) -> ExplanationSet:
-    """The set that the run's recipe, classifier and images decide; made where it is new."""
-    recipe, classifier = run.recipe, run.classifier
+def sets_of(run: Run) -> list[ExplanationSet]:
+    """The sets that the run's recipe, classifier and images decide, one a method; made where they are new.
+
+    Raises JobImpossible for a method that was known when the run was started and is not any more.
+    """
+    recipe = upgrade(run.kind, run.recipe)
+    for method in recipe["methods"]:
+        if method not in METHODS:
+            raise JobImpossible(f"The method “{method}” is not known here any more.")
+    return [_set_of(run, recipe, method) for method in recipe["methods"]]
+
+
+def _set_of(run: Run, recipe: dict[str, Any], method: str) -> ExplanationSet:
+    classifier = run.classifier
     assert classifier is not None, "an explanation run is refused without a classifier"
     given = recipe["target"] == ExplanationSet.Target.GIVEN
+    own = own_options(recipe, method)
     told = {
-        "layer": recipe.get("layer") or "",
-        "preset": recipe.get("preset") or "default",
+        "layer": own.get("layer") or "",
+        "preset": own.get("preset") or "default",
         "options": {
-            field.name: recipe[field.name]
-            for field in METHODS[recipe["method"]].fields
-            if field.name not in ("layer", "preset") and field.name in recipe
+            field.name: recipe[f"{method}.{field.name}"]
+            for field in METHODS[method].fields
+            if field.name not in ("layer", "preset", *DECIDE_NOTHING) and f"{method}.{field.name}" in recipe
         },
         "transform": {key: recipe[key] for key in TRANSFORM},
-        "method": recipe["method"],
+        "method": method,
         "target": recipe["target"],
         "target_class": recipe["target_class"] if given else None,
         "code_version": code_version(),
@@ -52,3 +68,12 @@ def set_of(run: Run) -> ExplanationSet:
         defaults={"classifier": classifier, "image_set": run.image_set, "owner": run.owner} | told,
     )
     return made
+
+
+def method_options(chosen: ExplanationSet) -> dict[str, Any]:
+    """What the set's method is made with to make its maps again; empty ones are left to their defaults."""
+    if chosen.method not in METHODS:
+        return {}
+    spec = METHODS[chosen.method]
+    told = dict(chosen.options) | {"layer": chosen.layer, "preset": chosen.preset}
+    return {field.name: told[field.name] for field in spec.fields if told.get(field.name) not in (None, "")}

@@ -77,7 +77,7 @@ class Intake:
 
     def _take_progress(self, event: dict[str, Any]) -> None:
         self._fields |= {"stage": str(event["stage"])[:80], "seconds_left": event.get("seconds_left")}
-        counted = ("looking at",) if self.run.kind == Run.Kind.EVALUATE else ("training", "explaining")
+        counted = ("looking at",) if self.run.kind == Run.Kind.EVALUATE else ("training", "explaining", "scoring")
         if event["stage"].startswith(counted):
             # The bar counts steps of the work itself; reading pictures, or a look at the end, only name the stage.
             self._fields |= {"step": event["step"], "total_steps": event["total"]}
@@ -125,5 +125,9 @@ class Intake:
             self._scores.append((event["part"], event["rows"]))
             return
         with state.held(self.claim):
+            if self.run.kind == Run.Kind.SCORE:
+                # The child knows images, not parts of a partition.
+                outputs.write_scores_of_maps(self.run, event["set"], self.run.recipe["part"], event["rows"])
+                return
             assert self.run.classifier is not None
             outputs.write_scores(self.run, self.run.classifier, event["part"], event["rows"])

@@ -7,19 +7,17 @@ from typing import Any
 
 from django.conf import settings
 
-from mlcore.catalogue import OBJECTIVES
+from mlcore.catalogue import OBJECTIVES, upgrade
 from mlcore.models import Box, Explanation, Image, Mask, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
+from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
 from mlcore.runs.manifest import ALL, LABEL_SOURCE
+from mlcore.runs.score_job import judged_by
 from mlcore.runs.state import Claim
 
 VERSION = 1
 CHUNK = 500  # SQLite limits the variables of one statement
-
-
-class JobImpossible(ValueError):
-    """What the run needs is not there any more; the message is the run's reason."""
 
 
 def folder_of(run: Run) -> Path:
@@ -45,14 +43,17 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         "resume": _resume(run),
         "seed": run.seed,
         "device": run.recipe.get("device", "auto"),
-        "recipe": run.recipe,
-        "classes": _classes(run),
-        "classifier": _classifier(run),
+        "recipe": upgrade(run.kind, run.recipe),
+        "classes": classes_of(run),
+        "classifier": None if run.kind == Run.Kind.SCORE else classifier_of(run.classifier, run),
         "parts": _parts(run),
     }
-    if run.kind == Run.Kind.EXPLAIN and run.explanation_set is not None:
+    if run.kind == Run.Kind.SCORE:
+        job |= judged_by(run)
+    if run.kind == Run.Kind.EXPLAIN:
         images = [image for _, image, _, _ in manifests.entries_of(run.manifest)]
-        job["skip"] = sorted(_explained(run.explanation_set.pk, images))
+        sets = run.explanation_sets.values_list("method", "pk")
+        job["skip"] = {method: sorted(_explained(pk, images)) for method, pk in sets}
     return job
 
 
@@ -62,38 +63,9 @@ def _resume(run: Run) -> str | None:
     return run.checkpoint
 
 
-def _classes(run: Run) -> list[str]:
-    # What is explained or evaluated speaks in its own classes; what is trained learns those of the images.
-    if run.kind == Run.Kind.TRAIN or run.classifier is None:
-        return list(run.image_set.classes)
-    return list(run.classifier.classes)
-
-
-def _classifier(run: Run) -> dict[str, Any]:
-    classes = _classes(run)
-    if run.classifier is None:
-        return {
-            "architecture": run.recipe["architecture"],
-            "num_classes": len(classes),
-            "weights": None,
-            "padding": "torch",
-            "replace_head": False,
-        }
-    weights = Path(run.classifier.weights.path)
-    if not weights.is_file():
-        raise JobImpossible(f"The weights of “{run.classifier}” are not in the storage any more.")
-    return {
-        "architecture": run.classifier.architecture,
-        "num_classes": len(classes),
-        "weights": str(weights),
-        "padding": run.classifier.padding,
-        "replace_head": run.kind == Run.Kind.TRAIN,
-    }
-
-
 def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
     supervision = _supervision(run)
-    comparable = run.kind == Run.Kind.TRAIN or _classes(run) == list(run.image_set.classes)
+    comparable = run.kind == Run.Kind.TRAIN or classes_of(run) == list(run.image_set.classes)
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, entries in run.manifest.items():
         trained = run.kind == Run.Kind.TRAIN and part in (Part.TRAIN, Part.POOL)
@@ -104,6 +76,7 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
             labels = {images[entry[0]].pk: entry[1] for entry in chunk}
             truth = _masks(labels) if judged else {}
             boxes = _boxes(labels) if judged or (trained and supervision.by_boxes) else {}
+            difficult = _difficult(labels) if run.kind == Run.Kind.SCORE else set()
             for uuid, label, sha256 in chunk:
                 image = images[uuid]
                 item = {
@@ -116,6 +89,7 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
                     # A mask says more than a box; where both are known the mask is the reference.
                     item["truth"] = truth.get(image.pk)
                     item["boxes"] = None if image.pk in truth else boxes.get(image.pk)
+                    item["difficult"] = image.pk in difficult and image.pk not in truth
                 elif trained:
                     item |= supervision.of(image.pk, boxes.get(image.pk))
                 items.append(item)
@@ -184,6 +158,15 @@ def _boxes(labels: dict[int, int | None]) -> dict[int, list[list[float]]]:
         if box.category is None or box.category == labels[box.image_id]:
             boxes[box.image_id].append([box.x0, box.y0, box.x1, box.y1])
     return dict(boxes)
+
+
+def _difficult(labels: dict[int, int | None]) -> set[int]:
+    """Images whose boxes of their class are all difficult."""
+    easy: dict[int, bool] = {}
+    for box in Box.objects.filter(image__in=labels, source=LABEL_SOURCE):
+        if box.category is None or box.category == labels[box.image_id]:
+            easy[box.image_id] = easy.get(box.image_id, False) or not box.difficult
+    return {image for image, one in easy.items() if not one}
 
 
 def _explained(explanation_set: int, images: list[str]) -> Iterable[str]:

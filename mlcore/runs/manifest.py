@@ -7,12 +7,12 @@ reads the same list.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 
-from mlcore.models import Image, ImageLabel, ImageSet, Partition, SupervisionSet
+from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
 from mlcore.models.partitions import Part
 
 LABEL_SOURCE = "import"
@@ -23,13 +23,16 @@ Manifest = dict[str, list[list[Any]]]
 
 def freeze(
     *, kind: str, recipe: dict[str, Any], image_set: ImageSet, partition: Partition | None,
-    supervision: SupervisionSet | None,
+    supervision: SupervisionSet | None, explanation_sets: Sequence[ExplanationSet] = (),
 ) -> Manifest:  # fmt: skip
     """The images of a run, in the order of their rows.
 
     train: train, the supervised images of the annotation pool, validation; test only for a final look.
     explain, evaluate: the recipe's part; explain knows "all", with or without a partition.
+    score: those of the part, or of all images, that have a map in one of the sets.
     """
+    if kind == "score":
+        return _with_maps(recipe["part"], image_set, partition, explanation_sets)
     if partition is None:
         return {ALL: _entries(Image.objects.filter(image_set=image_set))} if recipe.get("part") == ALL else {}
     if kind != "train":
@@ -44,6 +47,16 @@ def freeze(
     if recipe["evaluate_test"]:
         manifest[Part.TEST.value] = _entries(_members(partition, Part.TEST))
     return manifest
+
+
+def _with_maps(part: str, image_set: ImageSet, partition: Partition | None, sets: Sequence[ExplanationSet]) -> Manifest:
+    images = Image.objects.filter(image_set=image_set)
+    if part != ALL:
+        if partition is None:
+            return {}
+        images = _members(partition, part)
+    mapped = Explanation.objects.filter(set__in=sets, payload=Explanation.Payload.MAP)
+    return {part: _entries(images.filter(pk__in=mapped.values("image")))}
 
 
 def digest(manifest: Manifest) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.files import File
 from django.core.files.storage import default_storage
 
-from mlcore.models import Classifier, Explanation, Image, Prediction, Run, Score
+from mlcore.models import Classifier, Explanation, ExplanationSet, Image, Prediction, Run, Score
 from mlcore.models.partitions import Part
 from mlcore.runs.job import CHUNK
 from mlcore.runs.start import TRANSFORM
@@ -20,19 +20,19 @@ STATUSES = set(Explanation.Status.values)
 
 def store_shard(claim: Claim, run: Run, workdir: Path, event: dict[str, Any]) -> int:
     """Copy a shard of maps into the storage and write its rows, all or none. The number of new rows."""
-    assert run.explanation_set is not None
-    folder = f"explanations/{run.explanation_set.uuid}"
+    found = run.explanation_sets.get(method=event["method"])
+    folder = f"explanations/{found.uuid}"
     with (workdir / event["path"]).open("rb") as stream:
         # The attempt's name in the file's: two runs that fill one set never share a shard.
         shard = default_storage.save(f"{folder}/{claim.token.hex[:8]}-{Path(event['path']).name}", File(stream))
     try:
         with held(claim):
             images = _pks(row["image"] for row in event["rows"])
-            before = run.explanation_set.explanations.count()
+            before = found.explanations.count()
             Explanation.objects.bulk_create(
                 [
                     Explanation(
-                        set=run.explanation_set,
+                        set=found,
                         image_id=images[row["image"]],
                         shard=shard,
                         index=row["index"],
@@ -48,7 +48,7 @@ def store_shard(claim: Claim, run: Run, workdir: Path, event: dict[str, Any]) ->
                 ignore_conflicts=True,  # another run was faster: its map is the same map
                 batch_size=CHUNK,
             )
-            added = run.explanation_set.explanations.count() - before
+            added = found.explanations.count() - before
     except BaseException:
         default_storage.delete(shard)
         raise
@@ -79,22 +79,34 @@ def write_predictions(classifier: Classifier, rows: list[dict[str, Any]]) -> Non
     )
 
 
-def write_scores(run: Run, classifier: Classifier, part: str, rows: list[dict[str, Any]]) -> None:
-    """One row a metric; a resumed evaluation replaces its own. Call inside `held`."""
+def write_scores(
+    run: Run, classifier: Classifier, part: str, rows: list[dict[str, Any]], judged: ExplanationSet | None = None
+) -> None:
+    """One row a metric (and set of maps, where one was judged); a resumed run replaces its own. Call inside `held`."""
     for row in rows:
         Score.objects.update_or_create(
             run=run,
+            explanation_set=judged,
             part=part,
             metric=row["metric"],
             defaults={
                 "classifier": classifier,
                 "partition": run.partition,
                 "value": row["value"],
+                "low": row.get("low"),
+                "high": row.get("high"),
                 "n": row["n"],
                 "left_out": row.get("left_out") or {},
                 "per_image": row.get("per_image") or {},
             },
         )
+
+
+def write_scores_of_maps(run: Run, explanation_set: str, part: str, rows: list[dict[str, Any]]) -> None:
+    """What a score run says of one of its sets. Call inside `held`."""
+    judged = run.explanation_sets.select_related("classifier").filter(uuid=explanation_set).first()
+    if judged is not None:  # otherwise the set was deleted while it was judged
+        write_scores(run, judged.classifier, part, rows, judged)
 
 
 class NewClassifier:

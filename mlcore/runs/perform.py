@@ -16,9 +16,10 @@ from django.db import Error, InterfaceError, OperationalError, connection
 from mlcore.models import Run
 from mlcore.runs import state, workers
 from mlcore.runs.child import Child, why_it_died
-from mlcore.runs.explanation_sets import set_of
+from mlcore.runs.explanation_sets import sets_of
 from mlcore.runs.intake import Intake
-from mlcore.runs.job import JobImpossible, build, folder_of, workdir_of
+from mlcore.runs.job import build, folder_of, workdir_of
+from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.limits import limit
 from mlcore.runs.outputs import NewClassifier
 from mlcore.runs.queue import send
@@ -73,10 +74,12 @@ class Attempt:
             raise KeyboardInterrupt
 
     def _perform(self) -> None:
-        run = Run.objects.select_related("image_set", "partition", "classifier", "supervision").get(pk=self.claim.pk)
+        run = Run.objects.select_related("image_set", "partition", "classifier", "supervision", "human_maps").get(
+            pk=self.claim.pk
+        )
         if run.kind == Run.Kind.EXPLAIN:
-            run.explanation_set = set_of(run)
-            state.beat(self.claim, explanation_set=run.explanation_set)
+            with state.held(self.claim):
+                run.explanation_sets.set(sets_of(run))
         workdir = workdir_of(run, self.claim)
         workdir.mkdir(parents=True, exist_ok=True)
         job_file = workdir / "job.json"
@@ -175,6 +178,8 @@ class Attempt:
         if ending.get("weights"):
             made = NewClassifier(run, self.intake.workdir / ending["weights"])
         result = {"selected_epoch": ending.get("selected_epoch"), "summary": ending.get("summary") or {}}
+        if ending.get("ceiling"):
+            result["ceiling"] = ending["ceiling"]
         try:
             with state.held(self.claim):
                 if made is not None:

@@ -3,15 +3,26 @@
 Forms, the command line and other runs all come through here, so the same wish gives the same run.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
 
 from mlcore.catalogue import OBJECTIVES, RecipeError, clean
-from mlcore.models import AuditEntry, Classifier, ImageSet, Partition, Run, SupervisionSet
+from mlcore.models import (
+    AuditEntry,
+    Classifier,
+    ExplanationSet,
+    HumanMapSet,
+    ImageSet,
+    Partition,
+    Run,
+    SupervisionSet,
+)
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
 from mlcore.runs.checks import RunRefused, Wish, refusals
+from mlcore.runs.manifest import ALL
 from mlcore.runs.queue import send_on_commit
 from mlcore.runs.state import line
 
@@ -31,6 +42,8 @@ def start_run(
     partition: Partition | None = None,
     classifier: Classifier | None = None,
     supervision: SupervisionSet | None = None,
+    explanation_sets: Sequence[ExplanationSet] = (),
+    human_maps: HumanMapSet | None = None,
     control: Run | None = None,
     repeats: Run | None = None,
     seed: int = 0,
@@ -39,20 +52,29 @@ def start_run(
     """A queued run. `recipe` holds the options that differ from their defaults.
 
     A classifier's own way of reading images (input size, resizing, normalisation) is kept unless the recipe
-    says otherwise. Raises RunRefused with a sentence for each field that is wrong.
+    says otherwise. `explanation_sets` and `human_maps` are what a score run judges and compares with; its images are
+    those of the part that have a map in one of the sets.
+    Raises RunRefused with a sentence for each field that is wrong.
     """
     try:
-        cleaned = clean(kind, _as_its_classifier_reads(recipe, classifier))
+        # Maps that are judged were made as their own sets say.
+        cleaned = clean(kind, _as_its_classifier_reads(recipe, classifier if kind != "score" else None))
     except RecipeError as error:
         raise RunRefused(error.errors) from error
     try:
         seed = int(seed)
     except (TypeError, ValueError):
         raise RunRefused({"seed": f"“{seed}” is not a whole number."}) from None
+    sets = tuple(dict.fromkeys(explanation_sets))
     frozen = manifests.freeze(
-        kind=kind, recipe=cleaned, image_set=image_set, partition=partition, supervision=supervision
+        kind=kind,
+        recipe=cleaned,
+        image_set=image_set,
+        partition=partition,
+        supervision=supervision,
+        explanation_sets=sets,
     )
-    wish = Wish(kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen)
+    wish = Wish(kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps)
     errors = refusals(wish)
     if errors:
         raise RunRefused(errors)
@@ -110,19 +132,31 @@ def _write(
         partition=wish.partition,
         classifier=wish.classifier,
         supervision=wish.supervision,
+        human_maps=wish.human_maps,
         control=control,
         repeats=repeats,
         manifest=wish.manifest,
         manifest_hash=manifests.digest(wish.manifest),
         log="".join(line(sentence) for sentence in _notes(wish)),
     )
+    run.explanation_sets.set(wish.explanation_sets)
     counts = {part: len(entries) for part, entries in wish.manifest.items()}
     AuditEntry.write(owner, "run.start", run, after={"kind": run.kind, "seed": run.seed, "images": counts})
-    if Part.TEST.value in wish.manifest and wish.kind in ("train", "evaluate"):
+    if _looks_at_test(wish):
         AuditEntry.write(owner, "run.look_at_test", run, after={"partition": str(wish.partition)})
     if enqueue:
         send_on_commit(run)
     return run
+
+
+def _looks_at_test(wish: Wish) -> bool:
+    """Whether figures of test images come of the run; maps alone are no look."""
+    if wish.kind == "explain":
+        return False
+    if wish.kind == "score" and wish.recipe["part"] == ALL and wish.partition is not None:
+        test = wish.partition.members.filter(part=Part.TEST)
+        return test.filter(image__explanations__set__in=wish.explanation_sets).exists()
+    return Part.TEST.value in wish.manifest
 
 
 def _notes(wish: Wish) -> list[str]:
@@ -136,6 +170,6 @@ def _notes(wish: Wish) -> list[str]:
         else:
             had = f"{theirs} classes" if theirs else "classes unknown here"
             notes.append(f"The head of “{wish.classifier}” ({had}) is replaced by a fresh one for {len(ours)} classes.")
-    if Part.TEST.value in wish.manifest and wish.kind in ("train", "evaluate"):
+    if _looks_at_test(wish):
         notes.append("This run looks at the test part; the look is on record.")
     return notes

@@ -12,7 +12,6 @@ from torch import nn
 
 from mlcore.training.padding import use_tensorflow_padding
 from mlcore.training.sixconv import SixConv
-from mlcore.training.vision import torchvision
 from mlcore.training.weights import load_weights, save_weights
 
 __all__ = [
@@ -28,14 +27,23 @@ __all__ = [
 PADDINGS = ("torch", "tensorflow")
 
 
+def _torchvision() -> Any:
+    """Imported when one of its classifiers is asked for: it takes longer than a small run takes to start."""
+    from mlcore.training.vision import torchvision
+
+    return torchvision
+
+
 def architectures() -> list[str]:
     """Names that `build` knows, sorted."""
+    torchvision = _torchvision()
     return sorted([*torchvision.models.list_models(module=torchvision.models), "sixconv"])
 
 
 def _make(architecture: str, num_classes: int) -> nn.Module:
     if architecture == "sixconv":
         return SixConv(num_classes)
+    torchvision = _torchvision()
     if architecture not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(f"There is no classifier named “{architecture}”.")
     builder: Callable[..., nn.Module] = torchvision.models.get_model_builder(architecture)

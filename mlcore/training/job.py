@@ -10,7 +10,7 @@ from typing import Any
 from mlcore.training.errors import JobError
 
 VERSION = 1
-KINDS = ("train", "explain", "evaluate")
+KINDS = ("train", "explain", "evaluate", "score")
 PARTS = ("train", "annotation_pool", "validation", "test")
 
 
@@ -19,7 +19,8 @@ class Item:
     """An image with what is known of it.
 
     `map` is supervision (a mask file), `truth` and `boxes` are references for evaluation; `boxes` are
-    (x0, y0, x1, y1) in pixels of the image. `w_p` and `w_a` weigh prediction and attention (definitions §2).
+    (x0, y0, x1, y1) in pixels of the image; `difficult` says that all of them are. `w_p` and `w_a` weigh prediction
+    and attention (definitions §2).
     """
 
     id: str
@@ -31,6 +32,7 @@ class Item:
     w_a: float = 0.0
     truth: str | None = None
     key: str = ""
+    difficult: bool = False
 
     @property
     def chance_key(self) -> str:
@@ -60,7 +62,8 @@ class Job:
     """One job; see `parse`.
 
     A training job trains on the parts train and annotation_pool as given (a job of phase 1 leaves the pool
-    out), chooses its epoch on validation and looks at test only when the recipe says so.
+    out), chooses its epoch on validation and looks at test only when the recipe says so. `skip` (method → images) is
+    of explanation jobs, `sets` and `people` (image → files of maps) of score jobs.
     """
 
     kind: str
@@ -74,7 +77,13 @@ class Job:
     classes: tuple[str, ...]
     classifier: ClassifierSpec
     parts: dict[str, list[Item]]
-    skip: frozenset[str] = field(default_factory=frozenset)
+    skip: dict[str, frozenset[str]] = field(default_factory=dict)
+    sets: tuple[dict[str, Any], ...] = ()
+    people: dict[str, list[str]] = field(default_factory=dict)
+
+    def skipped(self, method: str) -> frozenset[str]:
+        """Ids of images that need no map by this method."""
+        return self.skip.get(method, self.skip.get("", frozenset()))
 
     def option(self, key: str, default: Any = None) -> Any:
         """A key of the recipe; `default` where it is absent or empty."""
@@ -93,10 +102,13 @@ def parse(raw: Mapping[str, Any]) -> Job:
     kind = raw.get("kind")
     if kind not in KINDS:
         raise JobError(f"The job's kind must be one of {', '.join(KINDS)}, not “{kind}”.")
-    for key in ("workdir", "recipe", "classifier", "parts"):
+    for key in ("workdir", "recipe", "sets" if kind == "score" else "classifier", "parts"):
         if not raw.get(key):
             raise JobError(f"The job lacks “{key}”.")
-    classifier = _classifier(raw["classifier"])
+    if kind == "score":  # each of its sets has a classifier of its own
+        classifier = ClassifierSpec("", len(raw.get("classes") or ()))
+    else:
+        classifier = classifier_spec(raw["classifier"])
     parts = {name: [_item(entry, name) for entry in entries or ()] for name, entries in raw["parts"].items()}
     _refuse_unknown_parts(parts)
     _refuse_shared_images(parts)
@@ -115,11 +127,20 @@ def parse(raw: Mapping[str, Any]) -> Job:
         classes=tuple(str(name) for name in raw.get("classes") or ()),
         classifier=classifier,
         parts=parts,
-        skip=frozenset(str(name) for name in raw.get("skip") or ()),
+        skip=_skip(raw.get("skip") or {}),
+        sets=tuple(raw.get("sets") or ()),
+        people={str(image): [str(path) for path in paths] for image, paths in (raw.get("people") or {}).items()},
     )
 
 
-def _classifier(raw: Mapping[str, Any]) -> ClassifierSpec:
+def _skip(raw: Mapping[str, Iterable[Any]] | Iterable[Any]) -> dict[str, frozenset[str]]:
+    """Method → image ids; a plain list holds for every method, under the empty name."""
+    by_method = raw if isinstance(raw, Mapping) else {"": raw}
+    return {str(method): frozenset(str(name) for name in names) for method, names in by_method.items()}
+
+
+def classifier_spec(raw: Mapping[str, Any]) -> ClassifierSpec:
+    """Raises JobError where something is missing."""
     try:
         return ClassifierSpec(
             architecture=str(raw["architecture"]),
@@ -145,6 +166,7 @@ def _item(raw: Mapping[str, Any], part: str) -> Item:
             w_a=float(raw.get("w_a", 0.0)),
             truth=raw.get("truth") or None,
             key=str(raw.get("key") or ""),
+            difficult=bool(raw.get("difficult")),
         )
     except KeyError as error:
         raise JobError(f"An image of the part “{part}” lacks “{error.args[0]}”.") from error

@@ -15,11 +15,13 @@ from mlcore.training.events import Emit, Reporter
 from mlcore.training.explain import explain
 from mlcore.training.job import Job, parse
 from mlcore.training.loop import train
+from mlcore.training.score import score
 
 KINDS: dict[str, Callable[[Job, Reporter, Callable[[], bool]], dict[str, Any]]] = {
     "train": train,
     "explain": explain,
     "evaluate": evaluate,
+    "score": score,
 }
 
 SUCCEEDED, FAILED, CANCELLED = 0, 1, 3

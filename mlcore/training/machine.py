@@ -9,6 +9,7 @@ import platform
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 import accelerate
@@ -21,7 +22,6 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import nn
 
 from mlcore.training.errors import JobError
-from mlcore.training.vision import torchvision
 
 PRECISIONS = ("no", "bf16", "fp16")
 
@@ -180,7 +180,7 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "accelerate": accelerate.__version__,
         "numpy": np.__version__,
         "threads": str(torch.get_num_threads()),

@@ -109,16 +109,16 @@ def _measure(
     on_maps: list[MapMetric] = [
         AttentionIoU(threshold, relu=viewing.relu) for threshold in dict.fromkeys(viewing.thresholds)
     ]
-    if viewing.pointing_tolerance is not None:
-        on_maps.append(ContentHeatMap())
-    pointing = None if viewing.pointing_tolerance is None else PointingGame(viewing.pointing_tolerance)
+    # At the picture's own size, as a score run measures them too.
+    at_own_size = (
+        None if viewing.pointing_tolerance is None else (ContentHeatMap(), PointingGame(viewing.pointing_tolerance))
+    )
     cam = cam_of(model, viewing) if referenced else None
     losses: list[Tensor] = []
     found = Measurement(metrics={accuracy.name: accuracy})
     if referenced:
         found.metrics |= {metric.name: metric for metric in on_maps}
-        if pointing is not None:
-            found.metrics[pointing.name] = pointing
+        found.metrics |= {metric.name: metric for metric in at_own_size or ()}
     for number, raw in enumerate(loader.epoch()):
         if cancelled():
             raise Cancelled
@@ -151,8 +151,8 @@ def _measure(
             maps = maps.float().cpu()
             for metric in on_maps:
                 metric.update(maps[seen], raw.truths[seen], marked)
-            if pointing is not None:
-                _point(pointing, cam, machine, batch.images, maps, logits, raw, loader)
+            if at_own_size is not None:
+                _at_own_size(*at_own_size, cam, machine, batch.images, maps, logits, raw, loader)
         if progress is not None:
             progress(number + 1, len(loader))
     found.loss = torch.cat(losses).mean().item() if losses else None
@@ -167,7 +167,8 @@ def _plain(output: Any) -> Tensor:
     return getattr(output, "logits", output)
 
 
-def _point(
+def _at_own_size(
+    content: ContentHeatMap,
     pointing: PointingGame,
     cam: GradCAM | None,
     machine: Machine,
@@ -180,14 +181,19 @@ def _point(
     """The pointing game asks where the TRUE class is; only wrongly predicted images need another map."""
     rows = (raw.has_truth & (raw.labels >= 0)).nonzero()[:, 0]
     wrong = rows[logits[rows].argmax(dim=1) != raw.labels[rows]]
-    maps = maps.clone()
+    of_the_truth = maps.clone()
     if len(wrong) and cam is not None:
         with torch.no_grad(), machine.autocast():
             chosen = raw.labels[wrong].to(machine.device)
             _, others = cam.forward(images[wrong.to(machine.device)], chosen, create_graph=False)
-        maps[wrong] = others.float().cpu()
-    for row in rows.tolist():
+        of_the_truth[wrong] = others.float().cpu()
+    labelled = set(rows.tolist())
+    for row in raw.has_truth.nonzero()[:, 0].tolist():
         # Read again at the picture's own size, one at a time: sizes differ, and all at once would not fit.
         mask = reference_in_window(loader.frames.items[raw.positions[row]], loader.frames.geometry)
-        if mask is not None:
-            pointing.update(maps[row : row + 1], [torch.from_numpy(mask)], [raw.ids[row]], [int(raw.labels[row])])
+        if mask is None:
+            continue
+        masks, names, one = [torch.from_numpy(mask)], [raw.ids[row]], slice(row, row + 1)
+        content.update(maps[one], masks, names)
+        if row in labelled:
+            pointing.update(of_the_truth[one], masks, names, [int(raw.labels[row])])

@@ -171,6 +171,17 @@ def reference_in_window(item: Item, geometry: Geometry) -> NDArray[np.bool_] | N
     return whole[top:bottom, left:right]
 
 
+def reference_at_input(item: Item, geometry: Geometry) -> NDArray[np.bool_] | None:
+    """`reference_of` through the fixed geometry, as `load_frame` and a cut in the middle give it: (size, size)."""
+    size = size_of(item.path)
+    whole = reference_of(item, size)
+    if whole is None:
+        return None
+    scaled = geometry.scaled(size)
+    left, top = geometry.centre(scaled)
+    return _nearest(whole, scaled)[top : top + geometry.size, left : left + geometry.size]
+
+
 def load_frame(item: Item, geometry: Geometry, *, supervision: str = "maps", reference: bool = True) -> Frame:
     """Read an item and apply the fixed geometry.
 

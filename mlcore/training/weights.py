@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from mlcore.attribution.files import written_whole
 
 SUFFIXES = (".safetensors", ".npz", ".pt", ".pth")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -81,24 +81,15 @@ def _first_line(error: BaseException) -> str:
 def save_weights(model: nn.Module | Mapping[str, torch.Tensor], path: str | Path) -> Path:
     """Write a model's state dict as safetensors, whole or not at all.
 
-    The file is written beside its place, flushed to the disk and renamed, so that a reader never sees half
-    of it and an older file survives a full disk. Raises OSError where the disk refuses.
+    Raises OSError where the disk refuses; an older file survives that.
     """
     path = Path(path)
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Tied tensors would be refused by safetensors, and channels-last ones have to be laid out plainly.
     plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
     try:
-        save_file(plain, temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            save_file(plain, temporary)
     except SafetensorError as error:
         raise OSError(f"{path.name}: the weights could not be written ({_first_line(error)}).") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return path

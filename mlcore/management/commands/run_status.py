@@ -45,8 +45,13 @@ class Command(BaseCommand):
         made = getattr(run, "made_classifier", None)
         if made is not None:
             self.stdout.write(f"  classifier {made.uuid} sha256 {made.sha256}")
-        for score in run.scores.order_by("part", "metric"):
+        for score in (
+            run.scores.select_related("explanation_set")
+            .defer("per_image")
+            .order_by("explanation_set", "part", "metric")
+        ):
             value = "–" if score.value is None else f"{score.value:.4f}"
-            self.stdout.write(f"  {score.part:<16}{score.metric:<20}{value}  (n = {score.n})")
+            whose = f"{score.explanation_set.method:<22}" if score.explanation_set is not None else ""
+            self.stdout.write(f"  {whose}{score.part:<16}{score.metric:<20}{value}  (n = {score.n})")
         if log:
             self.stdout.write(summary.log_tail(run, 200))

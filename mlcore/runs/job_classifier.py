@@ -1,0 +1,41 @@
+"""The classifier of a job: how the child builds it, and in whose classes it speaks."""
+
+from pathlib import Path
+from typing import Any
+
+from mlcore.models import Classifier, Run
+
+
+class JobImpossible(ValueError):
+    """What the run needs is not there any more; the message is the run's reason."""
+
+
+def classes_of(run: Run) -> list[str]:
+    """The names of what the classifier's outputs stand for."""
+    # What is explained or evaluated speaks in its own classes; what is trained learns those of the images.
+    if run.kind == Run.Kind.TRAIN or run.classifier is None:
+        return list(run.image_set.classes)
+    return list(run.classifier.classes)
+
+
+def classifier_of(classifier: Classifier | None, run: Run) -> dict[str, Any]:
+    """How the child builds a classifier. Raises JobImpossible where its weights are gone."""
+    if classifier is None:
+        return {
+            "architecture": run.recipe["architecture"],
+            "num_classes": len(classes_of(run)),
+            "weights": None,
+            "padding": "torch",
+            "replace_head": False,
+        }
+    weights = Path(classifier.weights.path)
+    if not weights.is_file():
+        raise JobImpossible(f"The weights of “{classifier}” are not in the storage any more.")
+    trained = run.kind == Run.Kind.TRAIN
+    return {
+        "architecture": classifier.architecture,
+        "num_classes": len(run.image_set.classes if trained else classifier.classes),
+        "weights": str(weights),
+        "padding": classifier.padding,
+        "replace_head": trained,
+    }
