@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from annotation import publishing, simulation
+from annotation.demo_studies import are_live, publish_demo_studies
 from annotation.loop import LoopPlan, LoopResult, Report, counted, perform_here, run_loop
 from annotation.models import Study
 from annotation.people import add_annotator, add_researcher
@@ -75,16 +76,20 @@ def run_demo(owner: Any, report: Report) -> LoopResult:
 
 
 def _ask_about_all_three(plan: LoopPlan, result: LoopResult, report: Report) -> None:
-    """Maps of phase 1, the control and phase 2 on validation images, rated blind side by side, and closed: what the
-    before/after page shows of people's judgement."""
+    """Maps of phase 1, the control and phase 2 on validation images: rated blind side by side, and closed, which the
+    before/after page shows; and two studies about them that stay open for the newcomer."""
     name = f"{plan.name}: before and after, side by side"
-    if Study.objects.filter(name=name, state=Study.State.CLOSED).exists():
+    rated = Study.objects.filter(name=name, state=Study.State.CLOSED).exists()
+    if rated and are_live(plan.name):
         return
     runs = [
         perform_here(run, f"Explaining validation images: {run.classifier}", report)
         for run in start_comparison_maps(result.phase2, plan.owner, enqueue=False)
     ]
     sets = [run.explanation_set for run in runs if run.explanation_set is not None]
+    publish_demo_studies(plan.owner, plan.name, sets[0], sets[1])
+    if rated:
+        return
     part = plan.partition.members.filter(part=Part.VALIDATION).select_related("image").order_by("id")
     study = Study.objects.filter(name=name).first() or publishing.create_study(
         kind="reasonability",

@@ -1,50 +1,24 @@
 """Work that is not yet an answer, kept on the server too; and what stands for a trial at this moment."""
 
-import base64
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.db import transaction
+from django.utils.translation import gettext
 
 from annotation import drawings
 from annotation.assignment import LOST, reclaim, renew
+from annotation.current import Current
 from annotation.errors import AnswerConflict, AnswerInvalid, StudyClosed, TrialTaken
 from annotation.models import Answer, Assignment, Draft, DrawnMap, Participant, Study
 from annotation.studies import kind_of
 from annotation.studies.serializers import fits
 
 MOST_DRAFT_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Current:
-    """What stands for a trial: revision 0 means that nothing was answered yet.
-
-    `payload` has the form in which answers are sent; `drawing` is a PNG of the image's size, white where painted.
-    """
-
-    revision: int
-    payload: dict[str, Any] | None
-    drawing: bytes | None
-    saved_at: dt.datetime | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; the drawing as a data URL."""
-        return {
-            "revision": self.revision or None,
-            "payload": self.payload,
-            "drawing": data_url(self.drawing),
-            "saved_at": self.saved_at.isoformat() if self.saved_at else None,
-        }
-
-
-def data_url(png: bytes | None) -> str | None:
-    return None if png is None else "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def load(assignment: Assignment) -> Current:
@@ -76,9 +50,12 @@ def _bytes(row: DrawnMap | Draft | None) -> bytes | None:
         return None
 
 
-def save_draft(assignment: Assignment, payload: Any, drawing: bytes | None = None) -> dt.datetime:
+def save_draft(
+    assignment: Assignment, payload: Any, drawing: bytes | None = None, *, keep_drawing: bool = False
+) -> dt.datetime:
     """Keep unfinished work and renew the lease; the time at which it was saved.
 
+    Without a drawing the draft has none from now on, unless `keep_drawing`: then the one that it had stays.
     A draft of a change says in `payload["base_revision"]` which answer it changes. Raises StudyClosed; AnswerInvalid
     for what can never become an answer here; TrialTaken when the lease ran out and the place went to someone else;
     AnswerConflict when the trial was answered since.
@@ -93,11 +70,13 @@ def save_draft(assignment: Assignment, payload: Any, drawing: bytes | None = Non
         draft, _ = Draft.objects.get_or_create(assignment=row)
         old = draft.file.name
         draft.payload = payload
-        draft.file = ""
+        replaced = png is not None or not keep_drawing
+        if replaced:
+            draft.file = ""
         if png is not None:
             draft.file.save("draft.png", ContentFile(png), save=False)
         draft.save()
-        if old:
+        if old and replaced:
             _delete_on_commit(draft.file.storage, old)
     return draft.saved
 
@@ -151,10 +130,12 @@ def _locked(assignment: Assignment, *, person_first: bool) -> Assignment:
         Participant.objects.select_for_update(no_key=True).get(pk=assignment.participant_id)
     rows = Assignment.objects.select_related("trial__study", "trial__image", "participant")
     row = rows.select_for_update(of=("self",), no_key=True).get(pk=assignment.pk)
-    if row.trial.study.state == Study.State.DRAFT:
-        raise StudyClosed("This study has not begun yet.")
-    if row.trial.study.state != Study.State.LIVE:
+    if row.trial.study.state == Study.State.DRAFT and not row.participant.is_preview:
+        raise StudyClosed(gettext("This study has not begun yet."))
+    if row.trial.study.state == Study.State.CLOSED:
         raise StudyClosed
+    if row.state == Assignment.State.SET_ASIDE:
+        raise StudyClosed(gettext("Your part in this study has ended. Thank you for your help."))
     return row
 
 
@@ -164,16 +145,16 @@ def _delete_on_commit(storage: Storage, name: str) -> None:
 
 def _check_payload(payload: Any) -> None:
     if not isinstance(payload, dict):
-        raise AnswerInvalid({"payload": "A draft is an object of answers."})
+        raise AnswerInvalid({"payload": gettext("A draft is an object of answers.")})
     if not fits(payload, MOST_DRAFT_BYTES):
-        raise AnswerInvalid({"payload": f"A draft holds at most {MOST_DRAFT_BYTES // 1024} kB."})
+        raise AnswerInvalid({"payload": gettext("A draft holds at most %d kB.") % (MOST_DRAFT_BYTES // 1024)})
 
 
 def _check_drawing(assignment: Assignment, drawing: bytes | None) -> bytes | None:
     if not drawing:
         return None
     if not kind_of(assignment.trial.study).takes_drawing:
-        raise AnswerInvalid({"drawing": "Nothing is drawn in this study."})
+        raise AnswerInvalid({"drawing": gettext("Nothing is drawn in this study.")})
     image = assignment.trial.image
     try:
         return drawings.decode(drawing, (image.width, image.height)).png

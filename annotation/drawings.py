@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from django.conf import settings
+from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
 UNKNOWN, IMPORTANT, UNIMPORTANT = 0, 1, 2
@@ -87,21 +88,21 @@ def decode(data: bytes, size: tuple[int, int], *, rest: int = UNIMPORTANT) -> Dr
     """
     most = settings.MAX_DRAWING_BYTES
     if len(data) > most:
-        raise DrawingRefused(f"The drawing is larger than {most // (1024 * 1024)} MB.")
+        raise DrawingRefused(_("The drawing is larger than %d MB.") % (most // (1024 * 1024)))
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if picture.size != tuple(size):
                 raise DrawingRefused(
-                    f"The drawing is {picture.width} × {picture.height} pixels; "
-                    f"the picture is {size[0]} × {size[1]}. Reload the page and draw again."
+                    _("The drawing is %(drawn)s pixels; the picture is %(shown)s. Reload the page and draw again.")
+                    % {"drawn": f"{picture.width} × {picture.height}", "shown": f"{size[0]} × {size[1]}"}
                 )
             painted = _painted(picture)
     except DrawingRefused:
         raise
     except Image.DecompressionBombError as error:
-        raise DrawingRefused("The drawing is far larger than the picture.") from error
+        raise DrawingRefused(_("The drawing is far larger than the picture.")) from error
     except _BROKEN as error:
-        raise DrawingRefused("The drawing did not arrive whole. Send it again.") from error
+        raise DrawingRefused(_("The drawing did not arrive whole. Send it again.")) from error
     return Drawing(np.where(painted, IMPORTANT, rest).astype(np.uint8))
 
 

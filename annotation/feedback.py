@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from random import SystemRandom
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,20 @@ from django.db import transaction
 from annotation.correctness import correctness
 from annotation.drawings import IMPORTANT, palette_png
 from annotation.errors import FeedbackRefused, StudyRefused
-from annotation.models import Study
+from annotation.models import Participant, Study
 from annotation.statistics import table
 from annotation.statistics.consensus import MapConsensus, majority
 from annotation.statistics.map_drawing import values_of
 from annotation.statistics.reasonability import case_of
 from mlcore.catalogue import fields_for
+from mlcore.exchange.human_maps import HumanMapsRefused, save_human_maps
 from mlcore.exchange.matrix import PRESETS, WEIGHTS, weights_of
 from mlcore.models import (
     AuditEntry,
     Box,
     Classifier,
     ExplanationSet,
+    HumanMapSet,
     Image,
     Mask,
     Partition,
@@ -34,7 +37,7 @@ from mlcore.models import (
 from mlcore.models.partitions import Part
 from mlcore.runs.start import start_control, start_run
 
-__all__ = ["FeedbackRefused", "companions", "make_supervision", "phase2_recipe", "start_phase2"]
+__all__ = ["FeedbackRefused", "companions", "make_human_maps", "make_supervision", "phase2_recipe", "start_phase2"]
 
 NOT_RATED = SupervisionItem.Case.NOT_RATED.value
 
@@ -212,6 +215,49 @@ def _spec(
         "consensus": {"ratings": "majority; evenly split = not rated", "maps": "strictly more than half of who drew"},
         "weights": {case: list(weights) for case, weights in cases.items()} | {"no_map": [1.0, 0.0]},
     }
+
+
+def make_human_maps(
+    *, name: str, owner: Any, drawings: Sequence[Study], kinds: Sequence[str] = ("human",)
+) -> HumanMapSet:
+    """A snapshot of what each person drew, to compare explanations and people with.
+
+    Main trials of answers that count; `kinds` as in `make_supervision`. Who a rater was is not kept: numbers are drawn
+    by lot, and one person has one number over several studies (where they drew an image twice, the newest map counts).
+    Raises FeedbackRefused with a sentence a field.
+    """
+    if not drawings:
+        raise FeedbackRefused({"drawings": "Choose a study in which people drew maps."})
+    _check_studies((), drawings, kinds, "default")
+    rows = table.drawn(drawings, kinds).iterator(chunk_size=200)
+    numbers = _by_lot(drawings, kinds)
+    told = (
+        (row.answer.assignment.trial.image, numbers[_person(row.answer.assignment.participant)], row) for row in rows
+    )
+    try:
+        return save_human_maps(
+            drawings[0].image_set,
+            ((image, number, palette_png(values_of(row))) for image, number, row in told),
+            name=name or drawings[0].name,
+            owner=owner,
+            source=drawings[0].uuid,
+            participants=table.people(drawings, kinds),
+            spec={"drawings": [str(study.uuid) for study in drawings], "kinds": list(kinds)},
+        )
+    except HumanMapsRefused as error:
+        raise FeedbackRefused({"drawings": f"{error} (counted: {', '.join(kinds)})"}) from error
+
+
+def _person(participant: Participant) -> tuple[str, Any]:
+    """One person over several studies: their login; without one, the participation itself."""
+    return ("user", participant.user_id) if participant.user_id is not None else ("participant", participant.pk)
+
+
+def _by_lot(studies: Sequence[Study], kinds: Sequence[str]) -> dict[tuple[str, Any], int]:
+    took_part = Participant.objects.filter(pk__in=table.counted(studies, kinds).values("assignment__participant"))
+    people = sorted({_person(participant) for participant in took_part})
+    SystemRandom().shuffle(people)
+    return {person: number for number, person in enumerate(people, start=1)}
 
 
 def companions(study: Study) -> list[Study]:

@@ -5,7 +5,8 @@ from typing import Any
 from django.db import transaction
 
 from annotation.errors import StudyRefused
-from annotation.models import Assignment, Study
+from annotation.models import Assignment, Participant, Study
+from annotation.models.studies import Phase
 from mlcore.models import AuditEntry
 
 
@@ -14,5 +15,6 @@ def record_look(study: Study, actor: Any) -> AuditEntry:
     """Writes down who looked and at how many answers. Raises StudyRefused for a draft, which has no result."""
     if study.state == Study.State.DRAFT:
         raise StudyRefused(f"“{study}” was never published, so there is no result to look at.")
-    answers = Assignment.objects.filter(trial__study=study, state=Assignment.State.ANSWERED).count()
+    given = Assignment.objects.filter(trial__study=study, trial__phase=Phase.MAIN, state=Assignment.State.ANSWERED)
+    answers = given.exclude(participant__kind=Participant.Kind.PREVIEW).count()
     return AuditEntry.write(actor, "study.look", study, after={"state": study.state, "answers": answers})

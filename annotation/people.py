@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from annotation.models import Answer, AnswerRevision, Assignment, Draft, DrawnMap, Participant, Study, Trial
-from mlcore.models import AuditEntry, SupervisionSet
+from mlcore.models import AuditEntry, HumanMapSet, SupervisionSet
 
 ANNOTATORS, RESEARCHERS = "annotator", "researcher"
 
@@ -61,25 +61,49 @@ def may_manage(user: Any, study: Study) -> bool:
 def forget(participant: Participant, actor: Any) -> None:
     """Delete a person from a study: identity, answers, drafts and files; their claims are given back.
 
-    Supervision that rests on the study's answers stays, marked stale, because runs have read it.
+    Supervision and sets of people's maps that rest on the study's answers stay, marked stale, because runs have read
+    them.
     """
-    person = Participant.objects.select_for_update().select_related("study").get(pk=participant.pk)
-    held = (Assignment.State.OPEN, Assignment.State.ANSWERED)
-    for assignment in person.assignments.select_for_update().filter(state__in=held).order_by("trial_id"):
-        Trial.objects.filter(pk=assignment.trial_id, claims_left__isnull=False).update(claims_left=F("claims_left") + 1)
-    answers = person.assignments.filter(state=Assignment.State.ANSWERED).count()
-    _delete_files(person)
+    person = Participant.objects.select_related("study").get(pk=participant.pk)
     study = person.study
+    answers = person.assignments.filter(state=Assignment.State.ANSWERED).count()
     stale = [
         item.pk
         for item in SupervisionSet.objects.filter(image_set=study.image_set_id, stale=False).only("source", "spec")
         if str(study.uuid) in {str(item.source), *item.spec.get("ratings", []), *item.spec.get("drawings", [])}
     ]
     SupervisionSet.objects.filter(pk__in=stale).update(stale=True)
+    drawn = [
+        item.pk
+        for item in HumanMapSet.objects.filter(image_set=study.image_set_id, stale=False).only("source", "spec")
+        if str(study.uuid) in {str(item.source), *item.spec.get("drawings", [])}
+    ]
+    HumanMapSet.objects.filter(pk__in=drawn).update(stale=True)
     AuditEntry.write(actor, "participant.forget", study, after={"answers": answers})
+    erase(person)
+
+
+@transaction.atomic
+def erase(participant: Participant) -> None:
+    """Remove the row and everything below it; places that it held are free again. A guest's login goes with it."""
+    person = Participant.objects.select_for_update(of=("self",)).get(pk=participant.pk)
+    held = (Assignment.State.OPEN, Assignment.State.ANSWERED)
+    for assignment in person.assignments.select_for_update().filter(state__in=held).order_by("trial_id"):
+        if not person.is_preview:
+            counted = Trial.objects.filter(pk=assignment.trial_id, claims_left__isnull=False)
+            counted.update(claims_left=F("claims_left") + 1)
+    _delete_files(person)
+    user = person.user
     AnswerRevision.objects.filter(answer__assignment__participant=person).delete()
     Answer.objects.filter(assignment__participant=person).delete()
     person.delete()
+    if user is not None and is_guest(user) and not user.participations.exists():
+        user.delete()
+
+
+def is_guest(user: Any) -> bool:
+    """Someone who came by a link: a login without a password, a group or a name of their own."""
+    return bool(user.pk) and user.username.startswith("guest-") and not user.has_usable_password()
 
 
 def _delete_files(person: Participant) -> None:

@@ -20,6 +20,7 @@ from annotation.errors import StudyRefused
 from annotation.flow import enter_as
 from annotation.models import Assignment, Participant, Study
 from annotation.models.studies import RANDOM_KEY_BITS
+from annotation.studies import kind_of
 from mlcore.exchange.render import MapUnavailable, scaled_map
 from mlcore.exchange.scripted import ErrorRates, ScriptedAnnotator
 from mlcore.models import Image
@@ -114,7 +115,38 @@ def _draw(script: ScriptedAnnotator, assignment: Assignment) -> tuple[dict[str, 
     return {"strokes": []}, palette_png(np.where(drawn, IMPORTANT, UNKNOWN).astype(np.uint8))
 
 
-ANSWERS = {"reasonability": _rate, "map_drawing": _draw}
+def _prefer(script: ScriptedAnnotator, assignment: Assignment) -> tuple[dict[str, Any], None]:
+    """The two maps in the order of their slots, so that the side says nothing; answered as the page asks."""
+    image = assignment.trial.image
+    shown: dict[int, np.ndarray] = {}
+    for position, slot in enumerate(assignment.order):
+        stimulus = stimulus_at(assignment, position)
+        if stimulus is None or stimulus.explanation is None:
+            raise StudyRefused(f"Image {image.name} has no map to compare.")
+        shown[slot] = scaled_map(stimulus.explanation, (image.width, image.height))
+    said = script.prefer(shown[0], shown[1], true_mask(image), f"{image.sha256}/{assignment.trial.arm_id}")
+    settings = assignment.trial.study.version.settings
+    if not said and not settings["neither"]:
+        said = 1 if script.accept(True, f"{image.sha256}/either") else -1
+    side = said if assignment.order[1] == 1 else -said
+    if settings["form"] == "slider":
+        return {"preference": 2 * side}, None
+    return {"choice": {-1: "a", 0: "neither", 1: "b"}[side]}, None
+
+
+def _accept(script: ScriptedAnnotator, assignment: Assignment) -> tuple[dict[str, Any], None]:
+    trial = assignment.trial
+    known = kind_of(trial.study).known_gold(trial)
+    if known is None:
+        raise StudyRefused(f"Image {trial.image.name} has no label, so nobody can say whether the AI is right.")
+    accepted = script.accept(bool(known["accept"]), f"{trial.image.sha256}/{trial.arm_id}")
+    payload: dict[str, Any] = {"accept": accepted}
+    if trial.study.version.settings.get("own_confidence", "none") != "none":
+        payload["confidence"] = 4
+    return payload, None
+
+
+ANSWERS = {"reasonability": _rate, "map_drawing": _draw, "preference": _prefer, "team": _accept}
 
 
 def evaluation_map(attention: np.ndarray) -> np.ndarray:

@@ -9,7 +9,10 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from annotation.admin import before_after, phase2
+from annotation.admin import before_after, phase2, results, study_page
+from annotation.errors import FeedbackRefused
+from annotation.feedback import make_human_maps
+from annotation.models import Participant
 from harmony.researcher import owned
 from mlcore.models import Explanation, Run
 from mlcore.runs.comparison_maps import start_comparison_maps
@@ -25,6 +28,7 @@ class LoopPages:
     def loop_routes(self) -> tuple[tuple[str, Any, str], ...]:
         return (
             ("<int:pk>/phase2/", self.phase2_page, "phase2"),
+            ("<int:pk>/human-maps/", self.keep_human_maps, "human_maps"),
             ("before-after/<int:pk>/", self.before_after_page, "before_after"),
             ("before-after/<int:pk>/explain/", self.explain_both, "explain_both"),
             ("outlined/<int:run>/<int:pk>/<str:style>/<int:side>/", self.outlined, "outlined"),
@@ -48,6 +52,22 @@ class LoopPages:
             intro="The classifier is tuned on its training images and on those that people judged. Maps that people "
             "found unreasonable count more. A control learns the same without the maps.",
         )  # fmt: skip
+
+    @method_decorator(require_POST)
+    def keep_human_maps(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A snapshot of what each person drew, to score maps against; of scripted annotators where only they drew."""
+        study = self.seen(request, pk)
+        kinds = results.kinds_of(study_page.kinds_that_answered(study))
+        try:
+            kept = make_human_maps(name=study.name, owner=request.user, drawings=[study], kinds=kinds)
+        except FeedbackRefused as refused:
+            messages.error(request, " ".join(refused.errors.values()))
+            return HttpResponseRedirect(reverse("admin:annotation_study_change", args=[pk]))
+        whose = "" if kinds == [Participant.Kind.HUMAN] else f" of {' and '.join(kinds)} annotators"
+        messages.success(
+            request, f"{kept.maps.count()} maps{whose} are kept as they are now. Score maps to compare them."
+        )
+        return HttpResponseRedirect(reverse("admin:mlcore_humanmapset_change", args=[kept.pk]))
 
     def before_after_page(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What phase 2 changed: figures, what people say of both, and the maps that changed most."""

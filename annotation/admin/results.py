@@ -1,6 +1,5 @@
 """The result of a study for its page: a sentence with its interval, the matrix of each classifier, then the tables."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 from django.db.models import F
 
 from annotation.models import Participant, Study
+from annotation.statistics.intervals import wilson
 from annotation.studies import kind_of
 from annotation.studies.base import Table
 from harmony.researcher import owned
 from harmony.templatetags.researcher import method_title
 from mlcore.catalogue import METHODS
 from mlcore.models import Classifier, SupervisionItem, SupervisionSet
-
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -28,26 +26,127 @@ class MatrixView:
     aside: str = ""
 
 
-def kinds_of(people: Sequence[Any]) -> list[str]:
-    """Whose answers are counted: people's; where nobody but scripted annotators has answered, theirs, and said so."""
-    answered = {person.kind for person in people if person.n_answers}
+@dataclass(frozen=True)
+class Bar:
+    """Shares of a pair's first, neither and second, as a bar around the middle of neither."""
+
+    title: str
+    first: str
+    second: str
+    counts: tuple[int, int, int]
+    shares: tuple[float, float, float]
+
+    @property
+    def start(self) -> float:
+        """Where the bar begins so that the middle of “neither” stands at 100 of 200."""
+        return 100.0 * (1 - self.shares[0] - self.shares[1] / 2)
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        place, found = self.start, []
+        for name, share, count in zip(("first", "neither", "second"), self.shares, self.counts, strict=True):
+            found.append({"name": name, "x": round(place, 2), "width": round(100 * share, 2), "n": count})
+            place += 100 * share
+        return found
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean with its interval on an axis from 0 to 1; `low` and `high` may reach beyond it."""
+
+    title: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def x(self) -> float:
+        return _on_axis(self.mean)
+
+    @property
+    def whisker(self) -> tuple[float, float] | None:
+        if self.low is None or self.high is None:
+            return None
+        start = _on_axis(self.low)
+        return start, round(max(_on_axis(self.high) - start, 0.4), 2)
+
+
+def _on_axis(value: float) -> float:
+    return round(200 * min(max(value, 0.0), 1.0), 2)
+
+
+def kinds_of(counts: Mapping[str, int]) -> list[str]:
+    """Whose answers are counted, from kind → answers: people's; where nobody but scripted annotators has answered,
+    theirs, and said so."""
+    answered = {str(kind) for kind, n in counts.items() if n}
     human = str(Participant.Kind.HUMAN)
     return [human] if human in answered or not answered else sorted(answered)
 
 
-def shown(study: Study, people: Sequence[Any]) -> dict[str, Any]:
-    """What the result's part of the page needs."""
-    kinds = kinds_of(people)
+def shown(study: Study, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What the result's part of the page needs, whatever the kind: sentences, a picture where one is known, tables.
+
+    A kind says its result in `sentence` of its figures or of their parts; the reasonability matrix, the bars of a
+    preference and the points of accuracies are drawn where the figures hold them.
+    """
+    kinds = kinds_of(counts)
     kind = kind_of(study)
     figures = kind.statistics(study, kinds)
-    models = figures.get("models", [])
+    models = [model for model in figures.get("models", []) if "matrix" in model]
     return {
         "shown_kinds": kinds if kinds != [Participant.Kind.HUMAN] else [],
+        "answered": bool(figures.get("answers")),
         "tables": [table_view(table) for table in kind.tables(study, kinds)],
-        "sentences": [sentence for model in models if (sentence := rating_sentence(model))]
-        or drawing_sentence(figures),
+        "sentences": sentences_of(figures),
         "matrices": [view_of(f"{model['name']}, {method_title(model['method'])}", model["matrix"]) for model in models],
+        "bars": bars_of(figures),
+        "points": points_of(figures),
     }
+
+
+def sentences_of(figures: Mapping[str, Any]) -> list[str]:
+    """The result in a sentence, or one for each part; empty where nobody has answered."""
+    if not figures.get("answers"):
+        return []
+    rated = [sentence for model in figures.get("models", []) if "matrix" in model
+             if (sentence := rating_sentence(model))]  # fmt: skip
+    parts = [part for name in ("cells", "conditions") for part in figures.get(name, []) if part.get("answers")]
+    said = [str(part["sentence"]) for part in parts if part.get("sentence")]
+    overall = figures.get("overall")
+    if len(said) != 1 and isinstance(overall, Mapping) and overall.get("sentence"):
+        said.append(str(overall["sentence"]))
+    own = [str(figures["sentence"])] if figures.get("sentence") else []
+    return rated or own or said or drawing_sentence(figures) or [f"{figures['answers']} answers."]
+
+
+def bars_of(figures: Mapping[str, Any]) -> list[Bar]:
+    """A bar for each pair of a preference study that has answers."""
+    found = []
+    for cell in figures.get("cells", []):
+        counts = cell.get("counts", {})
+        if set(counts) != {"first", "neither", "second"} or not sum(counts.values()):
+            continue
+        numbers = (counts["first"], counts["neither"], counts["second"])
+        total = sum(numbers)
+        shares = (numbers[0] / total, numbers[1] / total, numbers[2] / total)
+        found.append(Bar(str(cell.get("cell") or ""), cell["first"], cell["second"], numbers, shares))
+    return found
+
+
+def points_of(figures: Mapping[str, Any]) -> list[Point]:
+    """Accuracy of each condition of a team study with its interval, and that of the AI alone."""
+    found = []
+    for one in figures.get("conditions", []):
+        accuracy = one.get("accuracy", {}).get("overall", {})
+        if accuracy.get("mean") is not None:
+            found.append(
+                Point(one["condition"], accuracy["mean"], accuracy.get("low"), accuracy.get("high"), accuracy["people"])
+            )
+    alone = figures.get("ai_alone", {}).get("accuracy")
+    if found and alone is not None:
+        found.append(Point("The AI alone", alone, None, None, figures["ai_alone"]["images"]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -76,16 +175,6 @@ def table_view(table: Table) -> TableView:
             for row in table.rows
         ],
     )
-
-
-def wilson(successes: int, n: int) -> tuple[float, float] | None:
-    """The 95 % Wilson interval of a share; None where n is 0."""
-    if n == 0:
-        return None
-    share, z2 = successes / n, Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def rating_sentence(model: Mapping[str, Any]) -> str:
@@ -188,9 +277,9 @@ def _newest_studies(classifiers: Sequence[Classifier], user: Any) -> dict[int, l
 
 
 def _closed_matrix(study: Study, classifier: Classifier) -> MatrixView | None:
-    from annotation.admin.study_page import people
+    from annotation.admin.study_page import kinds_that_answered
 
-    figures = kind_of(study).statistics(study, kinds_of(people(study)))
+    figures = kind_of(study).statistics(study, kinds_of(kinds_that_answered(study)))
     for model in figures.get("models", []):
         if model["classifier"] == str(classifier.uuid):
             return view_of(str(classifier), model["matrix"])

@@ -5,26 +5,38 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from annotation import publishing
-from annotation.admin import create, results, study_page
+from annotation.admin import mending, results, study_page
+from annotation.admin.builder_pages import BuilderPages
 from annotation.admin.loop_pages import LoopPages
+from annotation.admin.people_pages import PeoplePages, links_of
+from annotation.admin.sample_form import design_of, sample_view
+from annotation.admin.trials_page import TrialPages
 from annotation.errors import StudyRefused
-from annotation.exchange.export import csv_lines, json_pieces
+from annotation.exchange.export import csv_lines, json_pieces, people_csv_lines
 from annotation.looking import record_look
 from annotation.models import Participant, Study
+from annotation.plan import default_plan
 from annotation.studies import KINDS, kind_of
 from harmony.researcher import DomainAdmin, owned
 from mlcore.models import SupervisionSet
 
-EXPORTS = {"csv": (csv_lines, "text/csv; charset=utf-8"), "json": (json_pieces, "application/json")}
+TEACHES = ("reasonability", "map_drawing")  # kinds whose answers become supervision
+CSV = "text/csv; charset=utf-8"
+# form → (its pieces, content type, name of the file)
+EXPORTS = {
+    "csv": (csv_lines, CSV, "study-{}.csv"),
+    "json": (json_pieces, "application/json", "study-{}.json"),
+    "people": (people_csv_lines, CSV, "people-{}.csv"),
+}
 
 
 @admin.register(Study)
-class StudyAdmin(LoopPages, DomainAdmin):
+class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, DomainAdmin):
     list_display = (
         "name",
         "kind_title",
@@ -53,7 +65,7 @@ class StudyAdmin(LoopPages, DomainAdmin):
     def shown_state(self, obj: Study) -> str:
         return obj.state
 
-    @display(description="images", ordering="n_trials")
+    @display(description="trials", ordering="n_trials")
     def trial_count(self, obj: Any) -> int:
         return obj.n_trials
 
@@ -63,11 +75,13 @@ class StudyAdmin(LoopPages, DomainAdmin):
 
     def routes(self):
         return (
-            ("create/", self.create_page, "create"),
             ("<int:pk>/publish/", require_POST(self.publish), "publish"),
             ("<int:pk>/close/", require_POST(self.close), "close"),
             ("<int:pk>/look/", require_POST(self.look), "look"),
             ("<int:pk>/export/<str:form>/", self.export, "export"),
+            *self.builder_routes(),
+            *self.trial_routes(),
+            *self.people_routes(),
             *self.loop_routes(),
         )
 
@@ -76,41 +90,38 @@ class StudyAdmin(LoopPages, DomainAdmin):
 
     def _show(self, request: HttpRequest, study: Study, *, looked: bool) -> HttpResponse:
         folded = study.state == Study.State.LIVE and not looked
-        people = study_page.people(study)
+        draft = study.state == Study.State.DRAFT
+        counts = study_page.kinds_that_answered(study)
         supervision = SupervisionSet.objects.filter(source=study.uuid).prefetch_related("runs")
+        people = study_page.people_page(study, request.GET.get("page", 1))
         return self.render(
             request,
             "admin/harmony/study.html",
             obj=study,
             study=study,
             kind=kind_of(study),
+            teaches=study.kind in TEACHES,
+            version=study.version,
+            plan=study.version.plan or default_plan(),
             progress=study_page.progress(study),
             people=people,
-            simulated=sum(person.kind == Participant.Kind.SIMULATED for person in people),
+            outcomes=study_page.outcomes(study),
+            simulated=counts.get(Participant.Kind.SIMULATED, 0),
+            balance=study_page.balance(study),
+            sides=study_page.sides(study),
+            flags=study_page.flags(study),
+            extra=study_page.extra_counts(study),
+            audit=study_page.audit(study),
+            problems=mending.problems(study) if draft else [],
+            sample=sample_view(design_of(study), request.GET.dict(), sides=study.mode) if draft else None,
+            invitations=study.invitations.count(),
+            links=links_of(request, study),
             folded=folded,
             supervision=owned(supervision, request.user)[:20],
-            study_url=_study_url(study),
-            **({} if folded else results.shown(study, people)),
+            study_url=reverse("study", args=[study.uuid]),
+            preview_url=reverse("study-preview", args=[study.uuid]),
+            **({} if folded or draft else results.shown(study, counts)),
         )
-
-    def create_page(self, request: HttpRequest) -> HttpResponse:
-        """The form, filled in from the chosen maps; with POST, the study."""
-        data = request.POST if request.method == "POST" else request.GET
-        form = create.build(request.user, data)
-        refused = ""
-        if request.method == "POST" and form is not None:
-            try:
-                study = create.create_and_publish(form, request.user, data.dict(), live=data.get("live") != "no")
-            except StudyRefused as error:
-                refused = error.sentence
-            else:
-                said = "is published" if study.state == Study.State.LIVE else "is kept as a draft"
-                messages.success(request, f"“{study}” {said}.")
-                return HttpResponseRedirect(reverse("admin:annotation_study_change", args=[study.pk]))
-        return self.render(
-            request, "admin/harmony/study_create.html", title="Publish a study", form=form, refused=refused,
-            status=422 if refused else 200,
-        )  # fmt: skip
 
     def publish(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._act(request, pk, publishing.publish, "Annotators see it on their home page now.")
@@ -138,21 +149,14 @@ class StudyAdmin(LoopPages, DomainAdmin):
         return self._show(request, study, looked=True)
 
     def export(self, request: HttpRequest, pk: int, form: str) -> StreamingHttpResponse:
-        """Answers and figures as a file. While the study is live this is a look, and on record like one."""
+        """Answers, figures or people as a file. While the study is live this is a look, and on record like one."""
         study = self.seen(request, pk)
         if form not in EXPORTS:
             raise Http404(f"There is no export “{form}”. Known: {', '.join(EXPORTS)}.")
         if study.state == Study.State.LIVE:
             record_look(study, request.user)
-        pieces, content_type = EXPORTS[form]
+        pieces, content_type, name = EXPORTS[form]
         response = StreamingHttpResponse(pieces(study), content_type=content_type)
-        response["Content-Disposition"] = f'attachment; filename="study-{str(study.uuid)[:8]}.{form}"'
+        response["Content-Disposition"] = f'attachment; filename="{name.format(str(study.uuid)[:8])}"'
         response["Cache-Control"] = "no-store"
         return response
-
-
-def _study_url(study: Study) -> str:
-    try:
-        return reverse("study", args=[study.uuid])
-    except NoReverseMatch:
-        return ""

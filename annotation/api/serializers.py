@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 LEAST, MOST = 0, 1_000_000_000
@@ -18,7 +19,7 @@ class DrawingField(serializers.FileField):
         upload = super().to_internal_value(data)
         most = settings.MAX_DRAWING_BYTES
         if upload.size > most:
-            raise serializers.ValidationError(f"The drawing is larger than {most // (1024 * 1024)} MB.")
+            raise serializers.ValidationError(_("The drawing is larger than %d MB.") % (most // (1024 * 1024)))
         return upload.read() or None
 
 
@@ -36,3 +37,9 @@ class AnswerSerializer(serializers.Serializer):
 class DraftSerializer(serializers.Serializer):
     payload = serializers.JSONField()
     drawing = DrawingField()
+
+
+class BeaconSerializer(serializers.Serializer):
+    """A draft as a page hands it over when it goes: `payload` as JSON text, never a drawing."""
+
+    payload = serializers.JSONField()

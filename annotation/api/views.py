@@ -1,5 +1,6 @@
 """Sending an answer, keeping a draft. Each view reads the request and calls one function of the domain."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 from django.urls import reverse
@@ -10,9 +11,9 @@ from rest_framework.views import APIView
 
 from annotation import answers
 from annotation.api.access import own_assignment
-from annotation.api.serializers import AnswerSerializer, DraftSerializer
+from annotation.api.serializers import AnswerSerializer, BeaconSerializer, DraftSerializer
 from annotation.errors import AnswerConflict, AnswerInvalid, StudyClosed
-from annotation.flow import next_step
+from annotation.flow import after_answer
 from annotation.models import Assignment
 from annotation.studies.serializers import checked
 
@@ -44,12 +45,13 @@ class AnswerView(TrialView):
                 "saved_at": sent.revision.created.isoformat(),
                 "repeated": sent.repeated,
                 "next": after(assignment, changed=sent.revision.number > 1),
+                "feedback": asdict(sent.feedback) if sent.feedback else None,
             }
         )
 
 
 class DraftView(TrialView):
-    """GET and PUT unfinished work."""
+    """GET and PUT unfinished work. POST is what a page sends as it goes: no drawing, so the one that is kept stays."""
 
     def get(self, request: Request, uuid: UUID) -> Response:
         draft = answers.load_draft(own_assignment(request, uuid))
@@ -60,13 +62,18 @@ class DraftView(TrialView):
         saved = answers.save_draft(own_assignment(request, uuid), data["payload"], data["drawing"])
         return Response({"saved_at": saved.isoformat()})
 
+    def post(self, request: Request, uuid: UUID) -> Response:
+        data = checked(BeaconSerializer(data=request.data))
+        saved = answers.save_draft(own_assignment(request, uuid), data["payload"], keep_drawing=True)
+        return Response({"saved_at": saved.isoformat()})
+
 
 def after(assignment: Assignment, *, changed: bool) -> str:
-    """Where to go: on to the next trial; after a change back to one's own answers."""
+    """Where to go: on to the next trial or to the study, which knows what comes; after a change back to the answers."""
     study = assignment.participant.study
     if changed:
         return reverse("study-review", args=[study.uuid])
-    step = next_step(assignment.participant)
+    step = after_answer(assignment)
     if step.assignment is not None:
         return reverse("trial", args=[step.assignment.uuid])
     return reverse("study", args=[study.uuid])

@@ -3,8 +3,6 @@
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.models import Assignment
-
 
 def words() -> dict[str, str]:
     """Keys are what the modules in static/js ask for."""
@@ -30,9 +28,18 @@ def words() -> dict[str, str]:
         "missing": _("One question is still open."),
         "missingMap": _("Map %s has an open question."),
         "nothingPainted": _("Nothing is painted yet. Paint, or tick “I see nothing to mark”."),
+        "hintOutline": _("Set corners around it. Back at the first one, the outline closes."),
+        "hintFill": _("Press inside something that is painted all around."),
+        "outlineShort": _("An outline needs three corners."),
+        "outlineOpen": _("Your outline is still open. Close it at its first corner, or drop it with Escape."),
+        "fillOpen": _("This is not closed all around. Close the gap, then fill."),
+        "fillPainted": _("This is painted already. Press inside it, where nothing is painted yet."),
+        "fillNotPainted": _("Nothing is painted here that could be taken away."),
         "leaveUnsent": _("An answer on this device has not been sent yet. Sign out and lose it?"),
         "taken": _("Someone else has finished this one. Here is the next."),
         "sentLater": _("Your kept answer has been sent."),
+        "refusedLater": _("A kept answer could not be taken as it is. Open its study to look at it."),
+        "next": _("Next"),
     }
 
 
@@ -47,21 +54,3 @@ def time_left(seconds: float | None) -> str:
         return ngettext("about %d minute left", "about %d minutes left", minutes) % minutes
     hours = round(minutes / 60)
     return ngettext("about %d hour left", "about %d hours left", hours) % hours
-
-
-def in_words(assignment: Assignment) -> list[str]:
-    """What a person answered, a line a map, in the order in which they saw the maps."""
-    drawn = getattr(assignment.answer, "drawn_map", None)
-    if drawn is not None:
-        share = 100 * drawn.share
-        return [_("%s %% painted") % (f"{share:.0f}" if share >= 1 else f"{share:.1f}")]
-    lines: dict[int, list[str]] = {}
-    for judgement in assignment.answer.judgements.all():
-        value = judgement.value
-        if judgement.stimulus is None:
-            if judgement.question == "nothing" and value:
-                return [_("nothing to mark")]
-            continue
-        said = (_("yes") if value else _("no")) if isinstance(value, bool) else f"{value:g}"
-        lines.setdefault(assignment.order.index(judgement.stimulus.slot), []).append(said)
-    return [" · ".join(lines[place]) for place in sorted(lines)]

@@ -6,6 +6,7 @@ Pseudonyms only: no login, no mail address, no recruiting id. Written as a strea
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import IO, Any
 
 from django.db.models import QuerySet
@@ -19,7 +20,22 @@ from annotation.studies.base import HUMAN_ONLY, Column
 
 # A spreadsheet runs a cell that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-ALL_KINDS: tuple[str, ...] = tuple(Participant.Kind.values)
+# Those who only look at a study are nobody in its data.
+ALL_KINDS: tuple[str, ...] = tuple(kind for kind in Participant.Kind.values if kind != Participant.Kind.PREVIEW)
+PEOPLE = (
+    Column("participant", "Pseudonym, the same within the study", "text"),
+    Column("participant_kind", "Who it was; simulated and imported ones are not people", "human, simulated, imported"),
+    Column("arm", "The condition of the person; empty where people meet all", "text"),
+    Column("list", "Number of the person's fixed list", "from 1"),
+    Column("phase", "How far the person came", "consent, introduction, practice, qualification, main, exit, done"),
+    Column("outcome", "How the participation ended; empty: it goes on", "completed, failed_checks, screened_out, …"),
+    Column("qualification_tries", "Tries at the qualification that were used up", "from 0"),
+    Column("consent", "When the person agreed; empty: nobody was asked, or not yet", "ISO 8601, UTC"),
+    Column("consent_version", "Version of the texts that the person agreed to", "from 1"),
+    Column("started", "When the person entered", "ISO 8601, UTC"),
+    Column("finished", "When the participation ended", "ISO 8601, UTC"),
+)  # fmt: skip
+EXIT = "exit_"
 
 
 def columns(study: Study) -> tuple[Column, ...]:
@@ -33,7 +49,8 @@ def answers_of(study: Study, kinds: Sequence[str] | None = None) -> "QuerySet[An
     The columns `phase` and `participant_kind` say what counts in figures.
     """
     chosen = ALL_KINDS if kinds is None else checked_kinds(kinds)
-    return Answer.objects.filter(assignment__trial__study=study, assignment__participant__kind__in=chosen)
+    rows = Answer.objects.filter(assignment__trial__study=study, assignment__participant__kind__in=chosen)
+    return rows.exclude(assignment__participant__kind=Participant.Kind.PREVIEW)
 
 
 def export_csv(study: Study, stream: IO[str], *, kinds: Sequence[str] | None = None) -> int:
@@ -56,6 +73,41 @@ def csv_lines(study: Study, *, kinds: Sequence[str] | None = None) -> Iterator[s
     yield writer.writerow(names)
     for row in kind_of(study).export_rows(answers_of(study, kinds)):
         yield writer.writerow([_cell(row.get(name)) for name in names])
+
+
+def people_csv_lines(study: Study) -> Iterator[str]:
+    """People line by line, in the order in which they came: pseudonyms, outcomes, times, and a column `exit_…` for each
+    exit question that any version of the study asks. Neither nicknames nor recruiting ids. In constant memory."""
+    questions = list(
+        dict.fromkeys(
+            question["name"]
+            for plan in study.versions.order_by("number").values_list("plan", flat=True)
+            for question in (plan or {}).get("exit", [])
+        )
+    )
+    writer = csv.writer(_Echo())
+    yield writer.writerow([column.name for column in PEOPLE] + [f"{EXIT}{name}" for name in questions])
+    rows = (
+        Participant.objects.filter(study=study, kind__in=ALL_KINDS)
+        .order_by("pk")
+        .values_list(
+            "pseudonym", "kind", "arm__name", "trial_list__number", "phase", "outcome", "tries", "consent_at",
+            "consent_version__number", "created", "finished", "exit_answers__values",
+        )
+    )  # fmt: skip
+    for *plain, said in rows.iterator(chunk_size=2000):
+        answers = said or {}
+        cells = [value.isoformat(timespec="seconds") if isinstance(value, datetime) else value for value in plain]
+        yield writer.writerow([_cell(value) for value in cells + [answers.get(name) for name in questions]])
+
+
+def export_people(study: Study, stream: IO[str]) -> int:
+    """Write the people as CSV; how many there are."""
+    number = 0
+    for line in people_csv_lines(study):
+        stream.write(line)
+        number += 1
+    return number - 1
 
 
 def export_json(study: Study, stream: IO[str], *, kinds: Sequence[str] | None = None) -> int:

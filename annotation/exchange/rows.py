@@ -9,7 +9,8 @@ from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 
 from annotation.drawings import IMPORTANT, read_palette
-from annotation.models import Answer, DrawnMap, Judgement, Stimulus
+from annotation.models import Answer, Assignment, DrawnMap, Judgement, Stimulus
+from annotation.models.studies import Phase
 from annotation.studies.base import Column
 
 PIECE = 2000
@@ -32,15 +33,24 @@ COMMON = (
     Column("opened", "When the person got the trial", "ISO 8601, UTC"),
     Column("answered", "When the first answer was kept", "ISO 8601, UTC"),
     Column("changed", "When the newest answer was kept", "ISO 8601, UTC"),
+    Column("arm", "The condition that the trial stands in; empty where all stand in one trial", "text"),
+    Column("place", "The person's how-manieth trial of its phase", "from 1; 0: not counted"),
+    Column("check_correct", "Whether it was right, in practice, qualification and check trials", "true, false"),
+    Column(
+        "outcome", "How the person's participation ended; empty: it goes on",
+        "completed, failed_checks, screened_out, declined, returned, timed_out",
+    ),
+    Column("counts", "Whether the answer enters figures: a main trial, not set aside", "true, false"),
     Column("shown_class", "The class that the page named; empty: none, or one a map", "text"),
-)
+)  # fmt: skip
 
 _FIELDS = (
     "pk", "uuid", "revision", "duration_ms", "created", "changed", "version__number",
     "assignment__order", "assignment__opened", "assignment__participant__pseudonym", "assignment__participant__kind",
     "assignment__trial", "assignment__trial__uuid", "assignment__trial__phase", "assignment__trial__context",
     "assignment__trial__study__uuid", "assignment__trial__image__uuid", "assignment__trial__image__name",
-    "assignment__trial__image__sha256",
+    "assignment__trial__image__sha256", "assignment__trial__arm__name", "assignment__place", "correct",
+    "assignment__participant__outcome", "assignment__state",
 )  # fmt: skip
 
 Piece = dict[int, dict[str, Any]]  # answer id → the common part of its rows, with a few facts under "_…"
@@ -59,7 +69,8 @@ def pieces(answers: "QuerySet[Answer]") -> Iterator[Piece]:
 
 def _common(row: tuple) -> dict[str, Any]:
     (_, uuid, revision, duration, created, changed, version, order, opened, pseudonym, kind,
-     trial, trial_uuid, phase, context, study, image, image_name, image_sha256) = row  # fmt: skip
+     trial, trial_uuid, phase, context, study, image, image_name, image_sha256,
+     arm, place, correct, outcome, state) = row  # fmt: skip
     return {
         "study": str(study),
         "version": version,
@@ -76,6 +87,11 @@ def _common(row: tuple) -> dict[str, Any]:
         "opened": opened.isoformat(timespec="milliseconds"),
         "answered": created.isoformat(timespec="milliseconds"),
         "changed": changed.isoformat(timespec="milliseconds"),
+        "arm": arm,
+        "place": place,
+        "check_correct": correct,
+        "outcome": outcome,
+        "counts": phase == Phase.MAIN and state == Assignment.State.ANSWERED,
         "shown_class": context.get("class_name"),
         "_order": order,
         "_trial": trial,

@@ -2,8 +2,17 @@
 
 from annotation.models.answers import Answer, AnswerRevision, Draft, DrawnMap, Judgement
 from annotation.models.assignments import Assignment
-from annotation.models.participants import Participant
-from annotation.models.studies import Arm, Stimulus, Study, StudyVersion, Trial
+from annotation.models.participants import ExitAnswers, Invitation, Participant
+from annotation.models.studies import (
+    Arm,
+    ListEntry,
+    Stimulus,
+    Study,
+    StudyPicture,
+    StudyVersion,
+    Trial,
+    TrialList,
+)
 
 __all__ = [
     "Answer",
@@ -12,10 +21,15 @@ __all__ = [
     "Assignment",
     "Draft",
     "DrawnMap",
+    "ExitAnswers",
+    "Invitation",
     "Judgement",
+    "ListEntry",
     "Participant",
     "Stimulus",
     "Study",
+    "StudyPicture",
     "StudyVersion",
     "Trial",
+    "TrialList",
 ]

@@ -22,6 +22,7 @@ class Answer(UUIDModel):
     revision = models.PositiveIntegerField(default=1)
     duration_ms = models.PositiveIntegerField(null=True, blank=True, help_text="Visible time until sent.")
     events = models.JSONField(default=list)
+    correct = models.BooleanField(null=True, blank=True, help_text="Against the trial's gold; empty: there is none.")
     created = models.DateTimeField(auto_now_add=True)
     changed = models.DateTimeField(auto_now=True)
 

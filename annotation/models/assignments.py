@@ -13,11 +13,14 @@ class Assignment(UUIDModel):
         ANSWERED = "answered", "answered"
         EXPIRED = "expired", "expired"
         RETURNED = "returned", "returned"
+        # Answered, but it does not count: a first try, or someone whose place was given to another person.
+        SET_ASIDE = "set_aside", "set aside"
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="assignments")
     trial = models.ForeignKey(Trial, on_delete=models.CASCADE, related_name="assignments")
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     order = models.JSONField(default=list, help_text="Slots in the order in which this person sees them.")
+    place = models.PositiveIntegerField(default=0, help_text="The person's how-manieth trial of this phase, from 1.")
     lease_until = models.DateTimeField()
     opened = models.DateTimeField(auto_now_add=True)
     answered = models.DateTimeField(null=True, blank=True)
@@ -36,7 +39,7 @@ class Assignment(UUIDModel):
                 name="trial_once_a_person",
             ),
             models.CheckConstraint(
-                condition=models.Q(state__in=["open", "answered", "expired", "returned"]),
+                condition=models.Q(state__in=["open", "answered", "expired", "returned", "set_aside"]),
                 name="assignment_state_is_known",
             ),
             models.CheckConstraint(

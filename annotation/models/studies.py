@@ -22,11 +22,29 @@ def picture_name() -> str:
     return secrets.token_hex(16)
 
 
+def study_picture_path(instance: "StudyPicture", filename: str) -> str:
+    return f"studies/{instance.study.uuid}/{picture_name()}"
+
+
 class Study(UUIDModel):
     class State(models.TextChoices):
         DRAFT = "draft", "draft"
         LIVE = "live", "live"
         CLOSED = "closed", "closed"
+
+    class Mode(models.TextChoices):
+        """Who is given which trials."""
+
+        EVERYONE = "everyone", "everyone sees everything"
+        K = "k", "k answers a trial"
+        LISTS = "lists", "fixed lists"
+
+    class Conditions(models.TextChoices):
+        """How conditions meet people."""
+
+        TOGETHER = "together", "side by side in one trial"
+        WITHIN = "within", "within people: everyone meets every condition, one a trial"
+        BETWEEN = "between", "between people: each person meets one condition"
 
     name = models.CharField(max_length=160)
     kind = models.CharField(max_length=40, help_text="A kind registered in annotation.studies.")
@@ -34,9 +52,24 @@ class Study(UUIDModel):
     image_set = models.ForeignKey(ImageSet, on_delete=models.PROTECT, related_name="studies")
     state = models.CharField(max_length=10, choices=State.choices, default=State.DRAFT, db_index=True)
     seed = models.PositiveIntegerField(default=0)
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.EVERYONE)
     answers_per_trial = models.PositiveIntegerField(
         null=True, blank=True, help_text="k: each trial goes to this many people; empty: to everyone."
     )
+    trials_per_person = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Main trials that one person answers; empty: as many as there are."
+    )
+    conditions = models.CharField(max_length=10, choices=Conditions.choices, default=Conditions.TOGETHER)
+    image_once = models.BooleanField(
+        default=False, help_text="Within people: nobody sees an image in a second condition."
+    )
+    blocks = models.PositiveSmallIntegerField(default=1, help_text="Trials of one block stay together.")
+    rotate_blocks = models.BooleanField(default=False, help_text="Each person begins with the next block.")
+    main_trials = models.PositiveIntegerField(default=0, help_text="Main trials that one person could meet at most.")
+    current = models.OneToOneField(
+        "StudyVersion", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    join_key = models.CharField(max_length=40, default=picture_name, unique=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
     published = models.DateTimeField(null=True, blank=True)
     closed = models.DateTimeField(null=True, blank=True)
@@ -52,6 +85,19 @@ class Study(UUIDModel):
                 condition=models.Q(answers_per_trial__isnull=True) | models.Q(answers_per_trial__gt=0),
                 name="study_k_is_positive",
             ),
+            models.CheckConstraint(
+                condition=models.Q(trials_per_person__isnull=True) | models.Q(trials_per_person__gt=0),
+                name="study_trials_per_person_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(mode="k", answers_per_trial__isnull=False)
+                | (models.Q(mode__in=["everyone", "lists"], answers_per_trial__isnull=True)),
+                name="study_mode_says_who_answers",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(conditions__in=["together", "within", "between"]), name="study_conditions_are_known"
+            ),
+            models.CheckConstraint(condition=models.Q(blocks__gt=0), name="study_has_a_block"),
         ]
 
     def __str__(self) -> str:
@@ -60,7 +106,7 @@ class Study(UUIDModel):
     @cached_property
     def version(self) -> "StudyVersion":
         """The version under which people answer now."""
-        newest = self.versions.order_by("-number").first()
+        newest = self.current or self.versions.order_by("-number").first()
         if newest is None:
             raise StudyVersion.DoesNotExist(f"Study {self.uuid} has no version.")
         return newest
@@ -74,6 +120,7 @@ class StudyVersion(ImmutableModel):
     title = models.CharField(max_length=160)
     task = models.CharField(max_length=300, help_text="What is asked, in one line.")
     settings = models.JSONField(default=dict)
+    plan = models.JSONField(default=dict, help_text="The phases around the main trials: annotation.plan.")
     consent = models.TextField(blank=True)
     consent_hash = models.CharField(max_length=64, blank=True)
     translations = models.JSONField(default=dict)
@@ -89,11 +136,12 @@ class StudyVersion(ImmutableModel):
 
 
 class Arm(models.Model):
-    """A condition between people."""
+    """A condition that a trial stands in: between people each person has one, within people everyone meets all."""
 
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="arms")
     name = models.CharField(max_length=80)
     position = models.PositiveIntegerField(default=0)
+    main_trials = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["position"]
@@ -118,7 +166,10 @@ class Trial(UUIDModel):
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="trials")
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.MAIN)
     context = models.JSONField(default=dict, help_text="What the page shows beside pictures: class name, prediction.")
-    gold = models.JSONField(null=True, blank=True)
+    gold = models.JSONField(
+        null=True, blank=True, help_text="The right answer and what is said about it; never sent before the answer."
+    )
+    block = models.PositiveSmallIntegerField(default=0)
     random_key = models.BigIntegerField(default=random_key)
     claims_left = models.IntegerField(null=True, blank=True, help_text="Empty: unlimited.")
 
@@ -128,10 +179,11 @@ class Trial(UUIDModel):
             models.Index(fields=["study", "phase", "arm", "random_key"], name="trial_order"),
             # The next trial is found here: trials that are given away are not in it, so its cost does not grow
             # with the study.
+            # Trials that the fewest people have had come first, so that all are filled evenly.
             models.Index(
-                fields=["study", "phase", "arm", "random_key"],
+                fields=["study", "phase", "arm", "block", "-claims_left", "random_key"],
                 condition=models.Q(claims_left__isnull=True) | models.Q(claims_left__gt=0),
-                name="trial_free",
+                name="trial_free_by_level",
             ),
         ]
         constraints = [
@@ -144,6 +196,54 @@ class Trial(UUIDModel):
 
     def __str__(self) -> str:
         return f"trial {self.pk}"
+
+
+class TrialList(models.Model):
+    """A fixed list of trials: whoever holds it answers these, in this order."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="lists")
+    number = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["study", "number"], name="list_number_once_a_study")]
+
+    def __str__(self) -> str:
+        return f"list {self.number}"
+
+
+class ListEntry(models.Model):
+    trial_list = models.ForeignKey(TrialList, on_delete=models.CASCADE, related_name="entries")
+    trial = models.ForeignKey(Trial, on_delete=models.CASCADE, related_name="list_entries")
+    position = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["position"]
+        verbose_name_plural = "list entries"
+        constraints = [
+            models.UniqueConstraint(fields=["trial_list", "position"], name="position_once_a_list"),
+            models.UniqueConstraint(fields=["trial_list", "trial"], name="trial_once_a_list"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trial_list_id}/{self.position}"
+
+
+class StudyPicture(models.Model):
+    """A picture of the introduction, written in its text as ![what one sees](picture:name)."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="pictures")
+    name = models.SlugField(max_length=60)
+    file = models.FileField(upload_to=study_picture_path, max_length=300)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["study", "name"], name="picture_name_once_a_study")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Stimulus(UUIDModel):

@@ -37,11 +37,16 @@ class StudyProgress:
 def study_progress(study: Study) -> StudyProgress:
     """Counts of the main trials. Four queries, whatever the study's size."""
     trials = study.trials.filter(phase=Phase.MAIN).count()
-    assignments = Assignment.objects.filter(trial__study=study, trial__phase=Phase.MAIN)
+    looking = Participant.Kind.PREVIEW
+    assignments = Assignment.objects.filter(trial__study=study, trial__phase=Phase.MAIN).exclude(
+        participant__kind=looking
+    )
     states = dict(assignments.values_list("state").annotate(number=Count("pk")).order_by())
     answered = Q(assignments__state=Assignment.State.ANSWERED, assignments__trial__phase=Phase.MAIN)
-    people = Participant.objects.filter(study=study).annotate(
-        number=Count("assignments", filter=answered), newest=Max("assignments__answered", filter=answered)
+    people = (
+        Participant.objects.filter(study=study)
+        .exclude(kind=looking)
+        .annotate(answers=Count("assignments", filter=answered), newest=Max("assignments__answered", filter=answered))
     )
     days = (
         assignments.filter(state=Assignment.State.ANSWERED)
@@ -56,6 +61,6 @@ def study_progress(study: Study) -> StudyProgress:
         wanted=None if k is None else k * trials,
         answered=states.get(Assignment.State.ANSWERED, 0),
         open=states.get(Assignment.State.OPEN, 0),
-        people=[PersonProgress(p.pseudonym, p.kind, p.number, p.newest) for p in people.order_by("pk")],
+        people=[PersonProgress(p.pseudonym, p.kind, p.answers, p.newest) for p in people.order_by("pk")],
         per_day=list(days),
     )

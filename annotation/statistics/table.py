@@ -7,7 +7,7 @@ from itertools import groupby
 from django.db.models import Count, QuerySet
 
 from annotation.errors import StudyRefused
-from annotation.models import Answer, DrawnMap, Judgement, Participant, Study
+from annotation.models import Answer, Assignment, DrawnMap, Judgement, Participant, Study
 from annotation.models.studies import Phase
 
 
@@ -29,18 +29,19 @@ class Rating:
 
 
 def checked_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Raises StudyRefused for a kind of people that does not exist."""
-    unknown = sorted(set(kinds) - set(Participant.Kind.values))
+    """Raises StudyRefused for a kind of people that does not exist. Whoever only looked is never counted."""
+    known = [kind for kind in Participant.Kind.values if kind != Participant.Kind.PREVIEW]
+    unknown = sorted(set(kinds) - set(known))
     if unknown or not kinds:
-        raise StudyRefused(
-            f"Kinds of people are {', '.join(Participant.Kind.values)}; not “{', '.join(unknown) or 'none'}”."
-        )
+        raise StudyRefused(f"Kinds of people are {', '.join(known)}; not “{', '.join(unknown) or 'none'}”.")
     return tuple(kinds)
 
 
 def counted(studies: Sequence[Study], kinds: Sequence[str]) -> "QuerySet[Answer]":
-    """The answers that count: main trials only (never practice or checks), people of these kinds only."""
+    """The answers that count: main trials only (never practice or checks), people of these kinds only, and none that
+    was set aside."""
     return Answer.objects.filter(
+        assignment__state=Assignment.State.ANSWERED,
         assignment__trial__study__in=studies,
         assignment__trial__phase=Phase.MAIN,
         assignment__participant__kind__in=checked_kinds(kinds),

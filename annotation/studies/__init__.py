@@ -23,6 +23,18 @@ def _discover() -> dict[str, Kind]:
 KINDS: dict[str, Kind] = _discover()
 
 
+def register(kind: Kind) -> None:
+    """Add a kind from elsewhere, from an application's `ready` for example. Its template is found as any other."""
+    if kind.name in KINDS:
+        raise RuntimeError(f"There is a kind of study called “{kind.name}” already.")
+    KINDS[kind.name] = kind
+
+
+def unregister(name: str) -> None:
+    """Take a kind out again."""
+    KINDS.pop(name, None)
+
+
 def kind_named(name: str) -> Kind:
     """Raises StudyRefused for a kind that does not exist here."""
     try:
@@ -35,4 +47,4 @@ def kind_of(study: object) -> Kind:
     return kind_named(study.kind)  # type: ignore[attr-defined]
 
 
-__all__ = ["KINDS", "Kind", "kind_named", "kind_of"]
+__all__ = ["KINDS", "Kind", "kind_named", "kind_of", "register", "unregister"]

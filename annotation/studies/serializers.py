@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from annotation.errors import AnswerInvalid
@@ -16,9 +17,9 @@ class StrictBoolean(serializers.Field):
     """True or false; not "yes", not 1, not null."""
 
     default_error_messages = {
-        "required": "Choose yes or no.",
-        "null": "Choose yes or no.",
-        "strict": "Choose yes or no.",
+        "required": _("Choose yes or no."),
+        "null": _("Choose yes or no."),
+        "strict": _("Choose yes or no."),
     }
 
     def to_internal_value(self, data: Any) -> bool:
@@ -45,7 +46,7 @@ class EventList(serializers.Field):
     A record that is too long must not cost the answer, so it is cut; one that is malformed is refused.
     """
 
-    default_error_messages = {"invalid": "The record of events is not a list of [milliseconds, what, …]."}
+    default_error_messages = {"invalid": _("The record of events is not a list of [milliseconds, what, …].")}
 
     def to_internal_value(self, data: Any) -> list[list[Any]]:
         if not isinstance(data, list):
@@ -75,7 +76,9 @@ class TimingSerializer(serializers.Serializer):
 
     duration_ms = serializers.IntegerField(
         min_value=0, allow_null=True, default=None,
-        error_messages={"min_value": "The time cannot be negative.", "invalid": "The time is not a whole number."},
+        error_messages={
+            "min_value": _("The time cannot be negative."), "invalid": _("The time is not a whole number."),
+        },
     )  # fmt: skip
     events = EventList(default=list)
 
@@ -101,6 +104,8 @@ def flat(errors: Any, prefix: str = "") -> dict[str, str]:
 
 def checked(serializer: serializers.Serializer) -> dict[str, Any]:
     """The validated data. Raises AnswerInvalid with one sentence a field."""
+    if serializer.initial_data is None:
+        raise AnswerInvalid({"answer": str(_("Nothing arrived. Answer the questions, then send again."))})
     if not serializer.is_valid():
         raise AnswerInvalid(flat(serializer.errors))
     return dict(serializer.validated_data)

@@ -1,65 +1,123 @@
-"""Trials of a new study: one an image, with one stimulus for each explanation set, written in batches."""
+"""Trials of a study: one for each image and condition, with a stimulus for each explanation, written in batches."""
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from annotation.errors import StudyRefused
 from annotation.models import Stimulus, Study, Trial
-from annotation.models.studies import RANDOM_KEY_BITS
+from annotation.models.studies import RANDOM_KEY_BITS, Phase
 from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, Prediction
 from mlcore.runs.manifest import LABEL_SOURCE
 
 BATCH = 500
 
 
+@dataclass(frozen=True)
+class Group:
+    """The explanation sets that one trial shows, and the name of the condition that they stand for.
+
+    Where everything stands together in one trial there is one group without a name. A group without sets is the
+    condition "no explanation".
+    """
+
+    name: str
+    sets: tuple[ExplanationSet, ...] = ()
+
+
 @dataclass
 class Built:
-    """How many trials there are, and why images were left out: reason → number."""
+    """How many trials there are, of how many images, and why images were left out: reason → number."""
 
     trials: int = 0
+    images: int = 0
+    by_group: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def build(
-    study: Study, *, images: Iterable[Image], explanation_sets: Sequence[ExplanationSet], settings: Mapping[str, Any]
+    study: Study,
+    *,
+    images: Iterable[Image],
+    groups: Sequence[Group],
+    settings: Mapping[str, Any],
+    phase: str = Phase.MAIN,
+    block_of: Callable[[Image, int], int] | None = None,
 ) -> Built:
-    """Write the trials. The order of trials follows from the study's seed and the images alone.
+    """Write the trials: one for each image and group. Their order follows from the study's seed and the images alone.
 
+    An image that one group cannot show is left out of all, so that conditions are compared on the same images.
     Raises StudyRefused where an image has no map in one of the sets, or no class to show.
     """
-    from annotation.studies import kind_of
-
-    kind = kind_of(study)
-    shown_sets = explanation_sets if kind.maps_at_least else []
-    conditions = condition_names(shown_sets)
+    maker = Maker(study, groups, settings)
     built = Built()
     for batch in in_batches(images, BATCH):
-        facts = _Facts.of(study, batch, explanation_sets, settings.get("shown_class", "none"))
+        facts = maker.facts(batch)
         trials, stimuli = [], []
         for image in batch:
-            maps = [facts.map_of(image, item) for item in shown_sets]
-            if any(found.status == Explanation.Status.NONFINITE for found in maps):
-                built.left_out["a map that is not finite"] += 1
+            reason = maker.reason_to_leave_out(facts, image)
+            if reason:
+                built.left_out[reason] += 1
                 continue
-            trial = Trial(
-                study=study,
-                image=image,
-                context=facts.context(image),
-                random_key=random.Random(f"{study.seed}/{image.sha256}").getrandbits(RANDOM_KEY_BITS),
-                claims_left=study.answers_per_trial,
-            )
-            trials.append(trial)
-            stimuli += [
-                Stimulus(trial=trial, slot=slot, condition=condition, explanation=found)
-                for slot, (condition, found) in enumerate(zip(conditions, maps, strict=True))
-            ]
+            built.images += 1
+            for index, group in enumerate(groups):
+                trial, shown = maker.make(facts, image, group, phase)
+                seed = f"{study.seed}/{image.sha256}" + (f"/{group.name}" if group.name else "")
+                trial.random_key = random.Random(seed).getrandbits(RANDOM_KEY_BITS)
+                trial.block = block_of(image, index) if block_of else 0
+                if phase == Phase.MAIN:
+                    trial.claims_left = study.answers_per_trial
+                trials.append(trial)
+                stimuli += shown
+                built.by_group[group.name] += 1
         Trial.objects.bulk_create(trials)
         Stimulus.objects.bulk_create(stimuli)
         built.trials += len(trials)
     return built
+
+
+class Maker:
+    """Trials of a study in memory, from images and groups."""
+
+    def __init__(self, study: Study, groups: Sequence[Group], settings: Mapping[str, Any]) -> None:
+        from annotation.studies import kind_of
+
+        self.study, self.groups, self.settings = study, groups, settings
+        self.kind = kind_of(study)
+        self.arms = {arm.name: arm for arm in study.arms.all()}
+        self.sets = list({item.pk: item for group in groups for item in group.sets}.values())
+        self.conditions = {group.name: condition_names(group.sets) for group in groups}
+
+    def facts(self, images: list[Image]) -> "_Facts":
+        return _Facts.of(self.study, images, self.sets, str(self.settings.get("shown_class", "none")))
+
+    def reason_to_leave_out(self, facts: "_Facts", image: Image) -> str:
+        maps = [facts.map_of(image, item) for item in self.sets] if self.kind.maps_at_most else []
+        for found in maps:
+            if found.payload not in self.kind.payloads:
+                shown = Explanation.Payload(found.payload).label
+                raise StudyRefused(f"“{self.kind.title}” cannot show {shown} (“{found.set}”).")
+        if any(found.status == Explanation.Status.NONFINITE for found in maps):
+            return "a map that is not finite"
+        return ""
+
+    def make(self, facts: "_Facts", image: Image, group: Group, phase: str) -> tuple[Trial, list[Stimulus]]:
+        """The trial and its stimuli, not saved yet."""
+        trial = Trial(
+            study=self.study,
+            image=image,
+            phase=phase,
+            arm=self.arms.get(group.name),
+            context=facts.context(image, group.sets or self.sets),
+        )
+        conditions = self.conditions[group.name]
+        stimuli = [
+            Stimulus(trial=trial, slot=slot, condition=condition, explanation=facts.map_of(image, item))
+            for slot, (condition, item) in enumerate(zip(conditions, group.sets, strict=True))
+        ]
+        return trial, stimuli
 
 
 def condition_names(sets: Sequence[ExplanationSet]) -> list[str]:
@@ -96,7 +154,7 @@ class _Facts:
     shown: str
     maps: Mapping[tuple[int, int], Explanation]
     labels: Mapping[int, list[int]]
-    predictions: Mapping[tuple[int, int], int]
+    predictions: Mapping[tuple[int, int], tuple[int, float]]
 
     @classmethod
     def of(cls, study: Study, images: list[Image], sets: Sequence[ExplanationSet], shown: str) -> "_Facts":
@@ -109,12 +167,14 @@ class _Facts:
             said = ImageLabel.objects.filter(image__in=images, source=LABEL_SOURCE).order_by("index")
             for image, index in said.values_list("image_id", "index"):
                 labels[image].append(index)
-        predictions: dict[tuple[int, int], int] = {}
+        predictions: dict[tuple[int, int], tuple[int, float]] = {}
         if shown == "predicted":
             told = Prediction.objects.filter(image__in=images, classifier__in=[item.classifier_id for item in sets])
             predictions = {
-                (classifier, image): label
-                for classifier, image, label in told.values_list("classifier_id", "image_id", "label")
+                (classifier, image): (label, confidence)
+                for classifier, image, label, confidence in told.values_list(
+                    "classifier_id", "image_id", "label", "confidence"
+                )
             }
         return cls(study, sets, shown, maps, labels, predictions)
 
@@ -124,8 +184,11 @@ class _Facts:
             raise StudyRefused(f"Image {image.name} has no map in “{item}”. Explain it first, or leave it out.")
         return found
 
-    def context(self, image: Image) -> dict[str, Any]:
-        """`class_name` is the one name of the whole trial; `class_names` holds one a slot where they differ."""
+    def context(self, image: Image, sets: Sequence[ExplanationSet]) -> dict[str, Any]:
+        """`class_name` is the one name of the whole trial; `class_names` holds one a slot where they differ.
+
+        `confidence` is what the one classifier gave its prediction, where it is known.
+        """
         if self.shown == "true":
             indices = self.labels.get(image.pk)
             if not indices:
@@ -134,13 +197,18 @@ class _Facts:
                 )
             return {"shown": "true", "class_name": ", ".join(_name(self.study.image_set.classes, i) for i in indices)}
         if self.shown == "predicted":
-            names = [self._predicted(image, item) for item in self.sets]
+            names = [self._predicted(image, item) for item in sets]
             one = names[0] if len(set(names)) == 1 else None
-            return {"shown": "predicted", "class_name": one, "class_names": names}
+            said: dict[str, Any] = {"shown": "predicted", "class_name": one, "class_names": names}
+            if len({item.classifier_id for item in sets}) == 1:
+                told = self.predictions.get((sets[0].classifier_id, image.pk))
+                said["confidence"] = told[1] if told else None
+            return said
         return {"shown": "none", "class_name": None}
 
     def _predicted(self, image: Image, item: ExplanationSet) -> str:
-        label = self.predictions.get((item.classifier_id, image.pk))
+        told = self.predictions.get((item.classifier_id, image.pk))
+        label = told[0] if told else None
         if label is None and item.target == ExplanationSet.Target.PREDICTED:
             label = self.map_of(image, item).target
         if label is None:

@@ -4,12 +4,12 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
 from annotation.errors import StudyRefused
 from annotation.exchange import export
+from annotation.management.arguments import find_study
 from annotation.models import Participant, Study
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
-        study = self._study(options["study"])
+        study = find_study(options["study"])
         output: Path | None = options["output"]
         try:
             if output is None:
@@ -53,16 +53,3 @@ class Command(BaseCommand):
             (export.export_statistics_json if as_json else export.export_statistics_csv)(study, stream, **chosen)
         else:
             (export.export_json if as_json else export.export_csv)(study, stream, **chosen)
-
-    def _study(self, wanted: str) -> Study:
-        try:
-            found = list(Study.objects.filter(uuid=UUID(wanted)))
-        except ValueError:
-            found = list(Study.objects.filter(name=wanted).order_by("pk"))
-        if not found:
-            known = ", ".join(f"“{name}”" for name in Study.objects.values_list("name", flat=True)[:10])
-            raise CommandError(f"There is no study “{wanted}”. Studies here: {known or 'none'}.")
-        if len(found) > 1:
-            listed = ", ".join(str(study.uuid) for study in found)
-            raise CommandError(f"{len(found)} studies are called “{wanted}”. Name one by its UUID: {listed}.")
-        return found[0]
