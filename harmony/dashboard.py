@@ -12,7 +12,8 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.models import Assignment, Study, Trial
+from annotation.models import Assignment, Participant, Study, Trial
+from annotation.models.studies import Phase
 from harmony.health import check_broker
 from harmony.next_step import next_steps
 from harmony.researcher import is_researcher, owned
@@ -61,6 +62,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item("Studies", "group", "annotation_study_changelist"),
                 item("What people said", "draw", "mlcore_supervisionset_changelist"),
+                item("What people drew", "gesture", "mlcore_humanmapset_changelist"),
             ],
         },
         {
@@ -143,8 +145,11 @@ def newest_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def waiting(user: Any) -> list[dict[str, Any]]:
-    """Live studies with their answers so far, answers per day and the expected end."""
-    answered = Assignment.objects.filter(trial__study=OuterRef("pk"), state=Assignment.State.ANSWERED)
+    """Live studies with their answers to main trials so far, answers per day and the expected end."""
+    main = Trial.objects.filter(study=OuterRef("pk"), phase=Phase.MAIN)
+    answered = Assignment.objects.filter(
+        trial__study=OuterRef("pk"), trial__phase=Phase.MAIN, state=Assignment.State.ANSWERED
+    ).exclude(participant__kind=Participant.Kind.PREVIEW)
     week = timezone.now() - timedelta(days=7)
 
     def count(rows: QuerySet, by: str) -> Coalesce:
@@ -153,7 +158,7 @@ def waiting(user: Any) -> list[dict[str, Any]]:
     studies = (
         owned(Study.objects.filter(state=Study.State.LIVE), user)
         .annotate(
-            n_trials=count(Trial.objects.filter(study=OuterRef("pk")), "study"),
+            n_trials=count(main, "study"),
             n_answers=count(answered, "trial__study"),
             n_week=count(answered.filter(answered__gte=week), "trial__study"),
         )

@@ -12,11 +12,16 @@ STYLES = ("overlay", "spotlight", "contour")
 A_DAY = 86_400
 
 
-def answer(request: HttpRequest, tag: str, draw: Callable[[], Any]) -> HttpResponse:
-    """The JPEG that `draw` makes, or 304 where the browser has the one of this tag. Nobody else may keep it."""
+def answer(request: HttpRequest, tag: str, draw: Callable[[], Any], *, layer: bool = False) -> HttpResponse:
+    """The JPEG (a layer: the PNG) that `draw` makes, or 304 where the browser has the one of this tag.
+
+    Nobody but that person's browser may keep it.
+    """
     etag = f'"{tag}"'
     if request.headers.get("If-None-Match") == etag:
         response: HttpResponse = HttpResponseNotModified()
+    elif layer:
+        response = HttpResponse(_png(draw()), content_type="image/png")
     else:
         response = HttpResponse(_jpeg(draw()), content_type="image/jpeg")
     response["Cache-Control"] = f"private, max-age={A_DAY}"
@@ -28,4 +33,10 @@ def answer(request: HttpRequest, tag: str, draw: Callable[[], Any]) -> HttpRespo
 def _jpeg(picture: Pictures.Image) -> bytes:
     stream = io.BytesIO()
     picture.convert("RGB").save(stream, "JPEG", quality=88)
+    return stream.getvalue()
+
+
+def _png(picture: Pictures.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=6)
     return stream.getvalue()

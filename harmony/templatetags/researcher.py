@@ -134,6 +134,40 @@ def method_title(name: str) -> str:
 
 
 @register.filter
+def set_details(explained: Any) -> str:
+    """What tells two sets of one method apart: class, layer, preset and options that are not the usual ones."""
+    spec = METHODS.get(explained.method)
+    usual = {field.name: field.default for field in spec.fields} if spec else {}
+    words = ["class " + str(explained.target_class) if explained.target == "given" else explained.get_target_display()]
+    words += [explained.layer] if explained.layer else []
+    words += [explained.preset] if explained.preset not in ("", "default") else []
+    words += [
+        f"{name.replace('_', ' ')} {recipe_value(value)}"
+        for name, value in (explained.options or {}).items()
+        if value not in (None, "", usual.get(name))
+    ]
+    return ", ".join(words)
+
+
+@register.filter
+def brief(value: Any) -> str:
+    """A number in three figures, large or small: 0.213, 4.1e-05."""
+    return "–" if value is None else f"{float(value):.3g}".replace("-", "−")
+
+
+@register.filter
+def minus(value: Any) -> str:
+    """The other end of a scale around zero."""
+    return "–" if value is None else f"−{float(value):.3g}"
+
+
+@register.filter
+def unrounded(value: Any) -> str:
+    """A number for an address, to be read back as it was."""
+    return repr(float(value))
+
+
+@register.filter
 def cell(value: Any) -> str:
     """A value of a table of figures."""
     if isinstance(value, float):

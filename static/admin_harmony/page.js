@@ -13,6 +13,7 @@ document.addEventListener("submit", (event) => {
 function sortable(table) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    if (head.querySelector(".h-sr")) return; // a column of buttons has no order
     const button = document.createElement("button");
     button.type = "button";
     button.className = "h-sort";
@@ -38,3 +39,23 @@ function compare(a, b) {
 }
 
 document.querySelectorAll("table[data-sortable]").forEach(sortable);
+
+/* Copy buttons appear where the browser can copy; the text can be selected anyway. */
+if (navigator.clipboard) {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent.trim());
+      const word = button.textContent;
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = word; }, 2000);
+    });
+  }
+}
+
+/* An address that names a folded part opens it. */
+const named = window.location.hash.length > 1 && document.getElementById(window.location.hash.slice(1));
+if (named instanceof HTMLDetailsElement) {
+  named.open = true;
+  named.scrollIntoView({ block: "start" });
+}

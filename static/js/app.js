@@ -1,9 +1,10 @@
-// On every page of a signed-in person: local times, sending what was left unsent, a clean device after signing out.
+// On every page around the trials: local times, sending what was left unsent, a clean device after signing out.
 import * as store from "./store.js";
 import { shortDate, shortTime } from "./locale.js";
-import { deliver, readJson } from "./net.js";
+import { readJson } from "./net.js";
+import { flush } from "./outbox.js";
 
-const user = document.body.dataset.user ?? "";
+const who = store.owner();
 const words = readJson("words") ?? {};
 
 for (const node of document.querySelectorAll("time[data-local]")) {
@@ -15,31 +16,36 @@ for (const node of document.querySelectorAll("time[data-local]")) {
 for (const form of document.querySelectorAll("form[data-logout]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const waiting = await store.unsent(user);
+    const waiting = await store.unsent(who);
     if (waiting.length && !window.confirm(words.leaveUnsent ?? "")) return;
-    await store.purge();
+    await store.purge(who);
     form.submit();
   });
 }
 
-/** An answer that was sent from this device without being acknowledged goes out from any page. */
-async function flush() {
+const WORD = { "signed-out": "signedOut", sent: "sentLater", refused: "refusedLater" };
+
+/** The line on the page that tells of answers which wait on this device. */
+function report(what, again) {
   const line = document.querySelector("[data-outbox]");
-  if (!user || !line) return;
-  const waiting = await store.unsent(user);
-  if (!waiting.length) return;
-  line.hidden = false;
-  const text = line.querySelector("[data-text]");
-  text.textContent = words.sending ?? "";
-  for (const record of waiting) {
-    const result = await deliver(record, () => {
-      text.textContent = words.offline ?? "";
-    });
-    if (result.outcome === "signed-out") return;
-    // Newer work exists, or the trial is over: there is nothing left to send.
-    if (result.outcome !== "invalid") await store.remove(record.assignment);
+  if (!line) return;
+  line.querySelector("[data-text]").textContent = words[WORD[what] ?? what] ?? "";
+  line.classList.toggle("good", what === "sent");
+  line.classList.toggle("warn", what !== "sent");
+  const place = line.querySelector("[data-acts]");
+  place?.replaceChildren();
+  if (again && place) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button";
+    button.textContent = words.again ?? "";
+    button.addEventListener("click", again);
+    place.append(button);
   }
-  text.textContent = words.sentLater ?? "";
+  line.hidden = false;
 }
 
-flush();
+if (who.user || who.participant) {
+  await store.tidy();
+  await flush(who, report);
+}

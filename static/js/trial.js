@@ -5,10 +5,15 @@
 //   drawing()                  -> Promise<Blob | null>     check()     -> sentence | null (what is still missing)
 //   lock(on)                   stops or allows changes     clock       -> Clock
 import * as store from "./store.js";
-import { clockTime } from "./locale.js";
-import { deliver, newId, putDraft, readJson } from "./net.js";
+import { lookAhead } from "./ahead.js";
+import { Frame } from "./frame.js";
+import { beaconDraft, deliver, newId, putDraft, readJson, waitBefore } from "./net.js";
+import { flush } from "./outbox.js";
+
+export { isFree } from "./shortcuts.js";
 
 const SERVER_PAUSE_MS = 1500;
+const LEAST_READING_MS = 400; // the second half of a double click is not a wish to go on
 
 export class Trial {
   #adapter = null;
@@ -17,16 +22,19 @@ export class Trial {
   #serverTimer = 0;
   #serverCall = null;
   #serverSaved = null;
+  #failures = 0;
   #changes = 0;
+  #beaconed = 0;
   #kept = Promise.resolve();
+  #next = null;
+  #taughtAt = 0;
 
   constructor() {
     this.data = readJson("trial");
     this.words = readJson("words");
     this.revision = this.data.revision;
-    this.user = document.body.dataset.user;
-    this.saved = document.getElementById("saved");
-    this.note = document.getElementById("note");
+    this.who = store.owner(this.data.participant);
+    this.frame = new Frame();
     this.button = document.getElementById("send");
     window.addEventListener("beforeunload", (event) => {
       if (this.#leaving || !(this.#busy || this.#changes)) return;
@@ -37,22 +45,32 @@ export class Trial {
     window.addEventListener("pageshow", (event) => {
       if (event.persisted) window.location.reload();
     });
-    this.#dialogs();
+    window.addEventListener("pagehide", () => this.#handOver());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#handOver();
+    });
+    window.addEventListener("online", () => {
+      if (this.#changes) this.#keepOnServer();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || !this.#next || !this.frame.closed || event.target.closest("a")) return;
+      event.preventDefault(); // a key that is still held from sending must not skip what is told
+      if (!event.repeat) this.send();
+    });
   }
 
   /** Shows the newest work there is and lets the person begin. */
   async begin(adapter) {
     this.#adapter = adapter;
     const { draft, current } = this.data;
-    const local = await store.get(this.data.uuid);
-    const mine = local && local.user === this.user ? local : null;
+    const mine = await store.get(this.data.uuid, this.who);
     if (mine?.state === "unsent") {
       await adapter.restore(mine.payload, mine.drawing);
       adapter.clock.start(mine.durationMs, mine.events);
       this.#send(mine);
     } else {
       const fitsLocal = mine && mine.baseRevision === this.revision;
-      const fitsServer = draft && draft.revision === this.revision;
+      const fitsServer = draft && (draft.revision ?? 0) === (this.revision ?? 0);
       // Without comparing clocks: the device's draft is older only if another device saved after it was in step.
       const localFirst = fitsLocal && (!fitsServer || mine.dirty || mine.serverSaved === draft.saved_at);
       if (localFirst) await adapter.restore(mine.payload, mine.drawing);
@@ -68,6 +86,9 @@ export class Trial {
     if (this.data.taken) this.say("warn", this.words.taken);
     this.button.addEventListener("click", () => this.send());
     document.documentElement.dataset.ready = "yes";
+    lookAhead(this.data.urls.ahead);
+    store.tidy();
+    flush(this.who, () => {}, this.data.uuid); // what other trials could not send; quietly, this one is in hand
   }
 
   /** The person changed something: keep it here at once and on the server soon. */
@@ -76,14 +97,18 @@ export class Trial {
     this.#changes += 1;
     this.quiet();
     this.#kept = this.#kept.then(() => this.#keep());
+    this.#later(SERVER_PAUSE_MS);
+  }
+
+  #later(milliseconds) {
     clearTimeout(this.#serverTimer);
-    this.#serverTimer = setTimeout(() => this.#keepOnServer(), SERVER_PAUSE_MS);
+    this.#serverTimer = setTimeout(() => this.#keepOnServer(), milliseconds);
   }
 
   #record(extra) {
     return {
       assignment: this.data.uuid,
-      user: this.user,
+      ...this.who,
       answerUrl: this.data.urls.answer,
       state: "draft",
       payload: this.#adapter.collect(),
@@ -96,6 +121,10 @@ export class Trial {
     };
   }
 
+  #draft() {
+    return { ...this.#adapter.collect(), base_revision: this.revision ?? 0 };
+  }
+
   async #keep() {
     const at = this.#changes;
     const drawing = await this.#adapter.drawing();
@@ -104,18 +133,19 @@ export class Trial {
   }
 
   async #keepOnServer() {
-    if (this.#busy) return;
+    if (this.#busy || !this.#changes) return;
     const at = this.#changes;
     const drawing = await this.#adapter.drawing();
-    const payload = { ...this.#adapter.collect(), base_revision: this.revision };
     this.#serverCall?.abort();
     this.#serverCall = new AbortController();
-    const savedAt = await putDraft(this.data.urls.draft, payload, drawing, this.#serverCall.signal);
+    const { savedAt, again } = await putDraft(this.data.urls.draft, this.#draft(), drawing, this.#serverCall.signal);
     if (this.#busy) return;
     if (!savedAt) {
       this.show("unsent", this.words.onDevice);
+      if (again && at === this.#changes) this.#later(SERVER_PAUSE_MS + waitBefore((this.#failures += 1)));
       return;
     }
+    this.#failures = 0;
     this.#serverSaved = savedAt;
     if (at !== this.#changes) return; // newer work is on its way
     this.#changes = 0;
@@ -123,8 +153,18 @@ export class Trial {
     this.show("saved", this.words.saved, new Date(savedAt));
   }
 
+  /** The page goes to the background or away: what the server does not have yet is handed to the browser. */
+  #handOver() {
+    if (!this.#adapter || this.#busy || !this.#changes || this.#beaconed === this.#changes) return;
+    if (beaconDraft(this.data.urls.draft, this.#draft())) this.#beaconed = this.#changes;
+  }
+
   /** One press, one answer: a second press while sending does nothing. */
   async send() {
+    if (this.#next) {
+      if (performance.now() - this.#taughtAt > LEAST_READING_MS) this.#go(this.#next);
+      return;
+    }
     if (this.#busy) return;
     const missing = this.#adapter.check();
     if (missing) {
@@ -139,6 +179,7 @@ export class Trial {
 
   async #send(record) {
     this.#lock(true);
+    this.quiet();
     clearTimeout(this.#serverTimer);
     this.#serverCall?.abort();
     await this.#kept;
@@ -156,14 +197,16 @@ export class Trial {
       await store.remove(record.assignment);
       this.#changes = 0;
       this.show("saved", this.words.saved, new Date(body.saved_at));
-      this.#go(body.next);
+      if (body.feedback) this.#teach(body.feedback, body.next);
+      else this.#go(body.next);
     } else if (outcome === "conflict" && body?.current) {
       await this.#conflict(record, body.current);
     } else if (["closed", "gone", "conflict"].includes(outcome)) {
       await store.remove(record.assignment);
-      this.#go(this.data.urls.study + (outcome === "conflict" ? "?taken=1" : ""));
+      this.#go(body?.next ?? this.data.urls.study + (outcome === "conflict" ? "?taken=1" : ""));
     } else if (outcome === "signed-out") {
       this.#leaving = true; // the record on this device is sent after signing in
+      this.show("unsent", this.words.unsent);
       this.say("warn", this.words.signedOut, [[this.words.signIn, () => window.location.assign(this.data.urls.login)]]);
     } else {
       await store.put({ ...record, state: "draft", submission: null });
@@ -172,6 +215,20 @@ export class Trial {
       const said = body && Object.values(body.errors ?? {}).flat().join(" ");
       this.say("bad", said || this.words.refused);
     }
+  }
+
+  /** Practice: what was right about it stays on the page, with the answer, until the person goes on. */
+  #teach(feedback, next) {
+    const tone = { true: "good", false: "warn" }[feedback.right] ?? "plain";
+    this.#leaving = true; // the answer is safe
+    this.#next = next;
+    this.#taughtAt = performance.now();
+    document.body.classList.add("taught");
+    this.say(tone, feedback.sentence);
+    const label = this.button.querySelector("[data-label]") ?? this.button;
+    label.textContent = this.words.next;
+    this.button.disabled = false;
+    this.button.focus();
   }
 
   /** Answered elsewhere: show that answer, and let the person choose between it and what stood here. */
@@ -202,51 +259,22 @@ export class Trial {
     this.#busy = on;
     this.button.disabled = on;
     document.body.classList.toggle("locked", on);
+    this.#adapter.clock.hold(on);
     this.#adapter.lock(on);
   }
 
   /** The word in the top bar. */
   show(state, word, when = null) {
-    this.saved.dataset.state = state;
-    const time = when ? clockTime(when) : "";
-    this.saved.replaceChildren();
-    const text = document.createElement("span");
-    if (time) text.className = "word";
-    text.textContent = word;
-    this.saved.append(text, time ? ` ${time}` : "");
+    this.frame.show(state, word, when);
   }
 
   /** A line above the answers, with up to two things to do about it. */
   say(tone, sentence, acts = []) {
-    this.note.className = `note ${tone === "draft" ? "" : tone}`;
-    this.note.querySelector("[data-text]").textContent = sentence;
-    const place = this.note.querySelector("[data-acts]");
-    place.replaceChildren(
-      ...acts.map(([label, act]) => {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.className = "button";
-        button.textContent = label;
-        button.addEventListener("click", act);
-        return button;
-      }),
-    );
-    this.note.parentElement.hidden = false;
+    this.frame.say(tone, sentence, acts);
   }
 
   quiet() {
-    this.note.parentElement.hidden = true;
-  }
-
-  #dialogs() {
-    const help = document.getElementById("help");
-    document.getElementById("help-button").addEventListener("click", () => help.showModal());
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "?" && !help.open) help.showModal();
-    });
-    help.addEventListener("click", (event) => {
-      if (event.target === help) help.close();
-    });
+    this.frame.quiet();
   }
 }
 
@@ -255,10 +283,4 @@ function fromDataUrl(url) {
   if (!url) return null;
   const text = atob(url.slice(url.indexOf(",") + 1));
   return new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))], { type: "image/png" });
-}
-
-/** Whether a key press belongs to the page and not to a control that uses it itself. */
-export function isFree(event) {
-  if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return false;
-  return !event.target.closest?.("input[type=text], input[type=search], textarea, select");
 }

@@ -1,117 +1,116 @@
-// One stroke after another: the tool in hand, its size, and what it does to mask, history and view.
+// The brush, which paints or erases: one stroke from press to release.
+//
+// Every tool has the same handles; (x, y) are pixels of the picture:
+//   press(x, y, { erase, width, reach })   drag(x, y, width)   release()   hover(x, y)
+//   abandon()  the press was none, a second finger came      drop()  another tool is taken
+//   back()     takes back the last part of what is `open`
 
 const SMALLEST = 1;
 
 export class Brush {
-  #mask;
-  #history;
-  #view;
+  #desk;
+  #name;
+  #size;
   #stroke = null;
   #last = null;
   #value = 1;
 
-  constructor(mask, history, view) {
-    this.#mask = mask;
-    this.#history = history;
-    this.#view = view;
-    this.tool = "brush";
-    this.largest = Math.max(8, Math.round(Math.max(mask.width, mask.height) / 2));
-    this.size = Math.max(3, Math.round(Math.max(mask.width, mask.height) / 14));
-    this.locked = false;
-    this.onstroke = () => {};
+  /** `name`: "brush" or "erase"; `size`: shared by both, see Size. */
+  constructor(desk, name, size) {
+    this.#desk = desk;
+    this.#name = name;
+    this.#size = size;
   }
 
-  get drawing() {
+  get open() {
     return this.#stroke !== null;
   }
 
-  /** Diameter in pixels of the picture. */
-  resize(size) {
-    this.size = Math.round(Math.min(this.largest, Math.max(SMALLEST, size)));
+  /** `width`: the share of the brush's diameter that the pen's pressure leaves. */
+  press(x, y, { erase = false, width = 1 } = {}) {
+    if (this.#desk.locked) return;
+    this.release();
+    const away = erase || this.#name === "erase";
+    this.#value = away ? 0 : 1;
+    this.#stroke = { t: away ? "e" : "b", s: this.#size.value, p: [], w: [] };
+    this.#desk.history.begin(this.#stroke);
+    this.#last = [x, y, width];
+    this.#segment(x, y, width);
+    this.#note(x, y, width);
   }
 
-  grow() {
-    this.resize(Math.max(this.size + 1, this.size * 1.2));
-  }
-
-  shrink() {
-    this.resize(Math.min(this.size - 1, this.size / 1.2));
-  }
-
-  begin(x, y, erase = this.tool === "erase") {
-    if (this.locked) return;
-    this.end();
-    this.#value = erase ? 0 : 1;
-    this.#stroke = { t: erase ? "e" : "b", s: this.size, p: [] };
-    this.#history.begin(this.#stroke);
-    this.#last = [x, y];
-    this.#segment(x, y, x, y);
-    this.#note(x, y);
-  }
-
-  move(x, y) {
+  drag(x, y, width = 1) {
     if (!this.#stroke) return;
-    const [fromX, fromY] = this.#last;
-    if (x === fromX && y === fromY) return;
-    this.#segment(fromX, fromY, x, y);
-    this.#last = [x, y];
-    this.#note(x, y);
+    if (x === this.#last[0] && y === this.#last[1] && width === this.#last[2]) return;
+    this.#segment(x, y, width);
+    this.#last = [x, y, width];
+    this.#note(x, y, width);
   }
 
-  end() {
-    if (!this.#stroke) return;
+  hover() {}
+
+  release() {
+    const stroke = this.#stroke;
+    if (!stroke) return;
     this.#stroke = null;
-    if (this.#history.commit()) this.onstroke();
+    if (stroke.w.every((width) => width === 100)) delete stroke.w;
+    if (this.#desk.history.commit()) this.#desk.onstep(stroke.t);
   }
 
-  /** A second finger came down: this was a gesture, not a stroke. */
+  drop() {
+    this.release();
+  }
+
   abandon() {
     if (!this.#stroke) return;
     this.#stroke = null;
-    this.#view.touch(this.#history.abandon());
+    const rect = this.#desk.history.abandon();
+    if (rect) this.#desk.view.touch(rect);
   }
 
-  #segment(x0, y0, x1, y1) {
-    const rect = this.#mask.capsule(x0, y0, x1, y1, this.size / 2, this.#value, (area) => this.#history.touch(area));
-    if (rect) this.#view.touch(rect);
+  back() {
+    this.abandon();
   }
 
-  /** The path as whole pixels; points nearer than a tenth of the brush say nothing new. */
-  #note(x, y) {
-    const path = this.#stroke.p;
+  #segment(x, y, width) {
+    const [fromX, fromY, fromWidth] = this.#last;
+    const radius = this.#size.value / 2;
+    const { mask, history, view } = this.#desk;
+    const rect = mask.capsule(fromX, fromY, radius * fromWidth, x, y, radius * width, this.#value, (area) =>
+      history.touch(area),
+    );
+    if (rect) view.touch(rect);
+  }
+
+  /** The path as whole pixels, widths in per cent; points nearer than a tenth of the brush say nothing new. */
+  #note(x, y, width) {
+    const { p: path, w: widths } = this.#stroke;
     const px = Math.round(x);
     const py = Math.round(y);
     const near = path.length && Math.hypot(px - path[path.length - 2], py - path[path.length - 1]);
-    if (path.length && near < Math.max(1, this.size / 10)) return;
+    if (path.length && near < Math.max(1, this.#size.value / 10)) return;
     path.push(px, py);
+    widths.push(Math.round(100 * width));
+  }
+}
+
+/** The brush's diameter in pixels of the picture. */
+export class Size {
+  constructor(mask) {
+    const side = Math.max(mask.width, mask.height);
+    this.largest = Math.max(8, Math.round(side / 2));
+    this.value = Math.max(3, Math.round(side / 14));
   }
 
-  /** Everything away, as one step that can be undone. */
-  clear() {
-    if (this.locked || this.#mask.empty) return;
-    this.end();
-    this.#history.begin({ t: "c" });
-    this.#history.touch(this.#mask.all);
-    this.#mask.data.fill(0);
-    this.#history.commit();
-    this.#view.touch();
-    this.onstroke();
+  set(value) {
+    this.value = Math.round(Math.min(this.largest, Math.max(SMALLEST, value)));
   }
 
-  undo() {
-    this.#step(() => this.#history.undo());
+  grow() {
+    this.set(Math.max(this.value + 1, this.value * 1.2));
   }
 
-  redo() {
-    this.#step(() => this.#history.redo());
-  }
-
-  #step(act) {
-    if (this.locked) return;
-    this.end();
-    const rect = act();
-    if (!rect) return;
-    this.#view.touch(rect);
-    this.onstroke();
+  shrink() {
+    this.set(Math.min(this.value - 1, this.value / 1.2));
   }
 }

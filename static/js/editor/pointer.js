@@ -3,86 +3,126 @@
 const PEN_ERASER = 32;
 const RIGHT = 2;
 const MIDDLE = 4;
+const REACH = { mouse: 10, pen: 14, touch: 22 }; // CSS pixels that count as the same place
 
-export function listen(easel, brush, view, ring) {
+export function listen(easel, desk, view, ring, palm) {
   const fingers = new Map();
   let painter = null;
-  let panning = null;
+  let panner = null;
   let pinch = null;
+  let box = easel.getBoundingClientRect();
 
-  const place = (event) => {
-    const box = easel.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
+  // Asked for once a press and not once a move: asking makes the browser lay the page out.
+  const measureBox = () => {
+    box = easel.getBoundingClientRect();
   };
+  new ResizeObserver(measureBox).observe(easel);
+  easel.addEventListener("pointerenter", measureBox);
+  const place = (event) => [event.clientX - box.left, event.clientY - box.top];
 
-  function measure() {
+  function between() {
     const [a, b] = [...fingers.values()];
     return { x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, far: Math.hypot(a[0] - b[0], a[1] - b[1]) };
   }
 
+  function pan(event, at) {
+    panner = { id: event.pointerId, at };
+    easel.classList.add("picking");
+    ring.hide();
+  }
+
+  /** The pen came: whatever the hand that holds it began was a palm. */
+  function forgetFingers() {
+    if (fingers.has(painter)) {
+      desk.hand.abandon();
+      painter = null;
+    }
+    if (panner && fingers.has(panner.id)) panner = null;
+    fingers.clear();
+    pinch = null;
+  }
+
   easel.addEventListener("pointerdown", (event) => {
+    if (event.pointerType === "touch" && palm.rules(event)) return;
+    measureBox();
     const at = place(event);
+    if (event.pointerType === "pen") {
+      forgetFingers();
+      palm.pen(event);
+    }
     easel.setPointerCapture(event.pointerId);
     easel.focus({ preventScroll: true, focusVisible: false });
     if (event.pointerType === "touch") {
       fingers.set(event.pointerId, at);
       if (fingers.size === 2) {
-        brush.abandon();
+        if (painter !== null) desk.hand.abandon();
         painter = null;
-        pinch = measure();
+        panner = null;
+        pinch = between();
         ring.hide();
+      }
+      if (fingers.size >= 2) return;
+      if (!palm.fingersPaint) {
+        pan(event, at);
         return;
       }
-      if (fingers.size > 2) return;
     }
     if (event.buttons & MIDDLE) {
-      panning = at;
-      easel.classList.add("picking");
+      pan(event, at);
       event.preventDefault();
       return;
     }
     if (painter !== null) return;
     painter = event.pointerId;
     ring.move(...at);
-    const erase = (event.buttons & (PEN_ERASER | RIGHT)) !== 0 || brush.tool === "erase";
-    brush.begin(...view.toPicture(...at), erase);
+    const erase = (event.buttons & (PEN_ERASER | RIGHT)) !== 0 || event.shiftKey;
+    const reach = REACH[event.pointerType] ?? REACH.mouse;
+    desk.hand.press(...view.toPicture(...at), { erase, width: palm.width(event), reach });
   });
 
   easel.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "pen") palm.pen(event);
     const at = place(event);
-    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, at);
+    if (event.pointerType === "touch") {
+      if (!fingers.has(event.pointerId)) return;
+      fingers.set(event.pointerId, at);
+    }
     if (pinch && fingers.size >= 2) {
-      const now = measure();
+      const now = between();
       view.pan(now.x - pinch.x, now.y - pinch.y);
       view.zoom(now.far / Math.max(1, pinch.far), now.x, now.y);
       pinch = now;
       return;
     }
-    if (panning) {
-      view.pan(at[0] - panning[0], at[1] - panning[1]);
-      panning = at;
+    if (panner) {
+      if (event.pointerId !== panner.id) return;
+      view.pan(at[0] - panner.at[0], at[1] - panner.at[1]);
+      panner.at = at;
       return;
     }
     ring.move(...at);
-    if (event.pointerId !== painter) return;
+    if (event.pointerId !== painter) {
+      if (painter === null) desk.hand.hover(...view.toPicture(...at));
+      return;
+    }
     // Every place the pointer was since the last frame, so that a quick stroke stays round.
     const steps = event.getCoalescedEvents?.() ?? [];
-    const box = easel.getBoundingClientRect();
     for (const step of steps.length ? steps : [event]) {
-      brush.move(...view.toPicture(step.clientX - box.left, step.clientY - box.top));
+      desk.hand.drag(...view.toPicture(...place(step)), palm.width(step));
     }
   });
 
   function up(event) {
+    if (event.pointerType === "pen") palm.pen(event);
     fingers.delete(event.pointerId);
     if (fingers.size < 2) pinch = null;
-    if (panning && !(event.buttons & MIDDLE)) {
-      panning = null;
+    if (panner?.id === event.pointerId && !(event.buttons & MIDDLE)) {
+      panner = null;
       easel.classList.remove("picking");
     }
     if (event.pointerId === painter) {
       painter = null;
-      brush.end();
+      desk.hand.release();
     }
     if (event.pointerType === "touch") ring.hide();
   }
@@ -97,45 +137,14 @@ export function listen(easel, brush, view, ring) {
     "wheel",
     (event) => {
       event.preventDefault();
+      measureBox();
       const lines = event.deltaMode === 1 ? 30 : 1;
       const at = place(event);
-      view.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY * lines)) / 300), ...at);
+      const aside = Math.abs(event.deltaX) > Math.abs(event.deltaY);
+      if (event.shiftKey || aside) view.pan(-lines * event.deltaX, aside ? 0 : -lines * event.deltaY);
+      else view.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY * lines)) / 300), ...at);
       ring.move(...at);
     },
     { passive: false },
   );
-}
-
-/** The brush's outline under the pointer, or a crosshair for the keyboard. */
-export class Ring {
-  #node;
-  #brush;
-  #view;
-  #at = null;
-
-  constructor(node, brush, view) {
-    this.#node = node;
-    this.#brush = brush;
-    this.#view = view;
-  }
-
-  move(px, py, cross = false) {
-    this.#at = [px, py, cross];
-    const size = Math.max(6, this.#brush.size * this.#view.scale);
-    const style = this.#node.style;
-    style.width = `${size}px`;
-    style.height = `${size}px`;
-    style.transform = `translate(${px - size / 2}px, ${py - size / 2}px)`;
-    this.#node.classList.toggle("erase", this.#brush.tool === "erase");
-    this.#node.classList.toggle("cross", cross);
-    this.#node.hidden = false;
-  }
-
-  refresh() {
-    if (this.#at && !this.#node.hidden) this.move(...this.#at);
-  }
-
-  hide() {
-    this.#node.hidden = true;
-  }
 }
