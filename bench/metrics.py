@@ -1,0 +1,303 @@
+"""How fast metrics that ask the classifier again are beside Quantus, and an exact expectation beside samples of it.
+
+    .venv-oracles/bin/python -m bench.metrics [--rounds 5] [--images 2] [--weights squeezenet1_1.npz] [--only road]
+
+One process, the same tensors, each pair in turn (ours first in every second round), values compared at the same time;
+the script fails where they differ. Ratios are theirs ÷ ours.
+
+road            filling in ten shares of a 224×224×3 image, noise 0, ours in one call
+irof            100 segments, classifier that costs nothing (superpixels are the same function: kept from before on our
+                side, as for a second method, and left out of Quantus' time) and SqueezeNet, superpixels on both sides
+deletion        28 steps, pixel flipping, classifier that costs nothing, and SqueezeNet
+ris             20 noisy copies, maps and classifier that cost nothing, and SqueezeNet with its input as map
+stochastic      exact stochastic pointing game against 100 samples drawn from the map
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcore.attribution.maps import upsample
+from mlcore.metrics.imputation import impute
+from mlcore.metrics.insertion_deletion import Deletion
+from mlcore.metrics.irof import IROF
+from mlcore.metrics.perturbation import ranks
+from mlcore.metrics.road import SHARES
+from mlcore.metrics.segments import superpixels
+from mlcore.metrics.stability import RelativeInputStability
+from mlcore.metrics.stochastic_pointing import StochasticPointingGame
+from mlcore.training.classifiers import build
+
+SIZE = 224
+Work = Callable[[], Any]
+Case = tuple[str, Work, Work, Callable[[Any, Any], float], float]
+
+
+class Free(nn.Module):
+    """A classifier that costs nothing."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0, 0, :4]
+
+
+def maps_of(count: int, cells: int) -> Tensor:
+    """Smooth (few cells) or rough maps at the images' size."""
+    cells_of = torch.rand(count, cells, cells, generator=torch.Generator().manual_seed(cells))
+    return upsample(cells_of, (SIZE, SIZE))
+
+
+def largest(ours: Any, theirs: Any) -> float:
+    """Largest difference, relative to the largest value where this is above 1."""
+    mine, other = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    return float(np.abs(mine - other).max() / max(1.0, np.abs(other).max()))
+
+
+def road_cases(images: Tensor) -> Iterator[Case]:
+    from quantus.functions.perturb_func import noisy_linear_imputation
+
+    image = images[0].double().numpy()
+    for kind, cells in (("smooth map", 7), ("rough map", SIZE)):
+        places = ranks(maps_of(1, cells))
+        removed = torch.cat([places < SIZE * SIZE * share // 100 for share in SHARES])
+        indices = [gone.flatten().nonzero()[:, 0].numpy() for gone in removed]
+        yield (
+            f"road, {kind}",
+            lambda removed=removed: impute(images[:1].expand(len(SHARES), -1, -1, -1), removed).numpy(),
+            lambda indices=indices: np.stack([noisy_linear_imputation(image, some, noise=0.0) for some in indices]),
+            largest,
+            1e-5,
+        )
+
+
+def quiet(made: Callable[..., Any], **options: Any) -> Any:
+    return made(normalise=False, abs=False, disable_warnings=True, display_progressbar=False, **options)
+
+
+def irof_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case]:
+    import quantus
+
+    def blank(arr: Any, mask: Any, **_: object) -> Any:
+        return np.where(mask, np.float32(0), arr)
+
+    maps = maps_of(1, 7)
+    theirs = quiet(quantus.IROF, perturb_func=blank)
+    image, label = images[:1], targets[:1]
+    for kind, model in (("free", Free().eval()), ("SqueezeNet", net)):
+        ours = IROF(model)
+        known = superpixels(image[0]).numpy()
+
+        def mine(ours: IROF = ours, cold: bool = kind != "free") -> list[float]:
+            if cold:
+                from mlcore.metrics import segments
+
+                segments._kept.clear()
+            row = ours.curve(maps, image, label)[0] / ours.unaltered(image, label)[0]
+            return [len(row) - float(torch.trapezoid(row))]
+
+        def other(model: nn.Module = model, known: Any = known, cold: bool = kind != "free") -> Any:
+            def run() -> Any:
+                return theirs(model, image.numpy(), label.numpy(), maps[:, None].numpy(), device="cpu", softmax=True)
+
+            if cold:
+                return run()
+            with mock.patch("quantus.helpers.utils.get_superpixel_segments", return_value=known):
+                return run()
+
+        yield f"irof, {kind}", mine, other, largest, 1e-3
+
+
+class Grey(nn.Module):
+    """A classifier of grey pictures: Quantus counts features of colours, ours pixels; here both are the same."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.model(images.expand(-1, 3, -1, -1))
+        return found
+
+
+def deletion_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case]:
+    import quantus
+
+    def zero(arr: Any, indices: Any, **_: object) -> Any:
+        arr = arr.copy()
+        arr[np.arange(len(arr))[:, None], indices] = 0.0
+        return arr
+
+    maps, grey, steps = maps_of(len(images), SIZE), images[:, :1].contiguous(), 28
+    theirs = quiet(quantus.PixelFlipping, features_in_step=SIZE * SIZE // steps, perturb_func=zero)
+    for kind, model in (("free", Free().eval()), ("SqueezeNet", Grey(net).eval())):
+        yield (
+            f"deletion, {kind}",
+            lambda model=model: Deletion(model, steps=steps).curve(maps, grey, targets)[:, 1:].numpy(),
+            lambda model=model: theirs(
+                model, grey.numpy(), targets.numpy(), maps[:, None].numpy(), device="cpu", softmax=True
+            ),
+            largest,
+            1e-4,
+        )
+
+
+def ris_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case]:
+    import quantus
+
+    copies = 20
+    noise = torch.rand(copies, len(images), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 0.18 + 0.02
+
+    def explain(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+        def of(asked: Tensor, _: Tensor) -> Tensor:
+            if not isinstance(model, Free):
+                with torch.no_grad():
+                    model(asked)
+            return asked[:, 0].clamp(min=0.1)
+
+        return of
+
+    class Drawn(RelativeInputStability):
+        """With the noise that Quantus draws too, as a test of equal values; drawn anew for the clock."""
+
+        given: Iterator[Tensor]
+
+        def draw(self, count: int, shape: torch.Size, generator: torch.Generator) -> Tensor:
+            super().draw(count, shape, generator)
+            return torch.stack([next(self.given) for _ in range(count)])
+
+    for kind, model in (("free", Free().eval()), ("SqueezeNet", net)):
+        of = explain(model)
+
+        def mine(model: nn.Module = model, of: Any = of) -> list[float]:
+            metric = Drawn(model, of, copies=copies)
+            metric.given = iter(noise.transpose(0, 1).flatten(0, 1))
+            return list(metric.values(of(images, targets), images, targets))  # type: ignore[arg-type]
+
+        def other(model: nn.Module = model, of: Any = of) -> Any:
+            from quantus.functions.perturb_func import batch_uniform_noise
+
+            left = iter(noise.flatten(2).numpy())
+
+            def replay(arr: Any, indices: Any, **_: object) -> Any:
+                batch_uniform_noise(arr, indices, lower_bound=0.02, upper_bound=0.2)
+                return arr + next(left)
+
+            def theirs_explain(model: nn.Module, inputs: Any, targets: Any, **_: object) -> Any:
+                return of(torch.as_tensor(inputs), torch.as_tensor(targets))[:, None].numpy()
+
+            metric = quiet(
+                quantus.RelativeInputStability, nr_samples=copies, perturb_func=replay,
+                return_nan_when_prediction_changes=False,
+            )  # fmt: skip
+            return metric(model, images.numpy(), targets.numpy(), explain_func=theirs_explain, device="cpu")
+
+        yield f"ris, {kind}", mine, other, largest, 1e-3
+
+
+def stochastic_cases(images: Tensor) -> Iterator[Case]:
+    from scipy.ndimage import distance_transform_edt
+
+    maps = maps_of(8, 7)
+    masks = torch.zeros(8, SIZE, SIZE, dtype=torch.bool)
+    masks[:, 60:150, 80:170] = True
+    names = [str(number) for number in range(8)]
+
+    def mine() -> float:
+        metric = StochasticPointingGame()
+        metric.update(maps, masks, names)
+        return float(metric.compute()["value"])
+
+    def sampled() -> float:
+        rng, hits = np.random.default_rng(0), []
+        for heat, mask in zip(maps.numpy(), masks.numpy(), strict=True):
+            chances = heat.clip(min=0).ravel().astype(float)
+            drawn = rng.choice(chances.size, 100, p=chances / chances.sum())
+            # Each sample asks for its own distance to the object, as a pointing game of single points does.
+            rows, columns = np.nonzero(mask)
+            for place in drawn:
+                row, column = divmod(int(place), SIZE)
+                hits.append(((rows - row) ** 2 + (columns - column) ** 2).min() < 15**2)
+        return float(np.mean(hits))
+
+    def sampled_well() -> float:
+        rng, hits = np.random.default_rng(0), []
+        for heat, mask in zip(maps.numpy(), masks.numpy(), strict=True):
+            chances = heat.clip(min=0).ravel().astype(float)
+            drawn = rng.choice(chances.size, 100, p=chances / chances.sum())
+            hits.append((distance_transform_edt(~mask).ravel()[drawn] < 15).mean())
+        return float(np.mean(hits))
+
+    yield "stochastic, 100 single points", mine, sampled, largest, 0.1
+    yield "stochastic, 100 points, one transform", mine, sampled_well, largest, 0.1
+
+
+def measure(case: Case, rounds: int) -> tuple[list[float], list[float], float]:
+    """Seconds of ours and theirs, in turn, after one call of each; the difference of their values."""
+    _, ours, theirs, compare, _ = case
+    difference = compare(ours(), theirs())
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            start = time.perf_counter()
+            (ours, theirs)[which]()
+            seconds[which].append(time.perf_counter() - start)
+    return seconds[0], seconds[1], difference
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--weights", type=Path, help="SqueezeNet 1.1 for ImageNet; without it, untrained")
+    parser.add_argument("--only", default="", help="cases whose name begins so")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.INFO)
+    if not hasattr(np, "trapz"):  # Quantus 0.6 calls it by the name that numpy 2.4 took away
+        np.trapz = np.trapezoid  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    net = build("squeezenet1_1", 1000, weights=options.weights).eval()
+    images = upsample(torch.randn(3 * options.images, 28, 28), (SIZE, SIZE)).view(-1, 3, SIZE, SIZE)
+    images -= images.mean(dim=(2, 3), keepdim=True)  # Quantus fills with one number; here it is the image's mean too
+    targets = torch.arange(options.images) % 4
+    print(f"{SIZE} px, {options.images} images, {options.rounds} rounds, {torch.get_num_threads()} threads")
+    print(f"{'case':<40}{'ours s':>9}{'theirs s':>10}{'ratio':>8}{'quartiles':>16}{'difference':>12}")
+    agree = True
+    for made in (
+        road_cases(images),
+        irof_cases(images, net, targets),
+        deletion_cases(images, net, targets),
+        ris_cases(images, net, targets),
+        stochastic_cases(images),
+    ):
+        for case in made:
+            if not case[0].startswith(options.only):
+                continue
+            ours, theirs, difference = measure(case, options.rounds)
+            ratios = [other / mine for mine, other in zip(ours, theirs, strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+            print(
+                f"{case[0]:<40}{statistics.median(ours):>9.3f}{statistics.median(theirs):>10.3f}{middle:>8.1f}"
+                f"{low:>8.1f} – {high:<5.1f}{difference:>12.1e}",
+                flush=True,
+            )
+            agree &= difference <= case[4]
+    if not agree:
+        print("Values differ.")
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
