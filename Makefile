@@ -1,9 +1,13 @@
 # make demo     everything set up, the whole loop on made-up pictures, then the pages at http://127.0.0.1:8000
 # make install  the environment alone, into .venv
 # make test     everything that CI runs
+# make oracles  our numbers beside those of other libraries, in an environment of its own
 # make up       web and workers on what is already there
+# make bots     1,002 scripted people play two studies through the real pages, on PostgreSQL; some minutes
+# make messages   sentences for annotators collected into locale/, and compiled; needs GNU gettext
 PYTHON ?= python3
 BIN := .venv/bin
+ORACLES := .venv-oracles
 SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +19,10 @@ export OMP_WAIT_POLICY ?= passive
 TEST_DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/harmony
 TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 
-.PHONY: install demo up test lint types test-sqlite test-postgres lock clean
+# Rooms without rows: libraries by themselves.
+ROOMS := tests/mlcore/attribution tests/mlcore/metrics tests/mlcore/objectives tests/mlcore/catalogue
+
+.PHONY: install demo up test lint types test-both test-sqlite test-rooms test-postgres test-oracles oracles bots lock clean messages
 
 install: .venv/.installed
 
@@ -34,6 +41,16 @@ install: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
+# Sees what stands in .venv and adds the libraries that we compare with, so that they decide no version of ours.
+$(ORACLES)/.installed: .venv/.installed-dev requirements-oracles.txt requirements-oracles.lock
+	@echo "Installing the libraries that our numbers are compared with …"
+	@$(BIN)/python -m venv --clear --without-pip $(ORACLES)
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'
+	@$(BIN)/python -c "$$site" > "$$($(ORACLES)/bin/python -c "$$site")/_harmony.pth"
+	@$(BIN)/python -m pip --python $(ORACLES)/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes --no-deps -r requirements-oracles.lock
+	@touch $@
+
 # A key of this installation's own; never overwritten.
 .env: | .venv/.installed
 	@umask 077
@@ -45,7 +62,17 @@ demo: install .env
 up: install .env
 	@exec $(BIN)/python manage.py up
 
-test: .venv/.installed-dev lint types test-sqlite test-postgres
+test: .venv/.installed-dev lint types test-both
+
+# Two lanes side by side: much of a test's time is waiting for a browser or a disk. Each line says whose it is.
+test-both: .venv/.installed-dev
+	@lane() { $(MAKE) --no-print-directory test-$$1 2>&1 | sed -u "s/^/[$$1] /"; }
+	( worst=0; for pass in postgres rooms oracles; do lane $$pass || worst=1; done; exit $$worst ) &
+	second=$$!
+	result=0
+	lane sqlite || result=1
+	wait $$second || result=1
+	exit $$result
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -60,25 +87,62 @@ types: .venv/.installed-dev
 	SECRET_KEY=types DEBUG=1 $(BIN)/mypy
 
 test-sqlite: .venv/.installed-dev
-	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest
+	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS))
 
-# The rooms without rows ran above; what touches rows, queues and pages runs again on the other services.
+# No database touches these: they run once.
+test-rooms: .venv/.installed-dev
+	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(ROOMS)
+
+# What touches rows, queues and pages runs again on the other services; what only a browser decides (pixels, contrast,
+# weight, wording) does not. A whole study and a run are played in Chromium here too.
 test-postgres: .venv/.installed-dev
 	@if $(BIN)/python tests/services.py "$(TEST_DATABASE_URL)" "$(TEST_BROKER_URL)"; then
 		DATABASE_URL="$(TEST_DATABASE_URL)" BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest \
-			--ignore tests/mlcore/attribution --ignore tests/mlcore/metrics --ignore tests/mlcore/objectives \
-			--ignore tests/mlcore/training --ignore tests/mlcore/catalogue
+			$(addprefix --ignore ,$(ROOMS)) --ignore tests/mlcore/training --ignore-glob 'tests/harmony/test_german*' \
+			$$(ls tests/browser/test_*.py | grep -vE '/test_(phases|admin_run)\.py' | sed 's/^/--ignore /')
 	elif [ -n "$${HARMONY_CI:-}" ]; then
 		exit 1
 	fi
 
+oracles: $(ORACLES)/.installed
+	env -u DATABASE_URL -u BROKER_URL $(ORACLES)/bin/python -m pytest tests/oracles
+
+# Without a network the rest of the tests still count; CI never goes without.
+test-oracles: .venv/.installed-dev
+	@if $(MAKE) --no-print-directory $(ORACLES)/.installed; then
+		$(MAKE) --no-print-directory oracles
+	else
+		printf '\n*** SKIPPED: our numbers beside those of other libraries; these could not be installed (see above).\n' >&2
+		printf '  Enable it: make oracles, with a network.\n\n' >&2
+		[ -z "$${HARMONY_CI:-}" ]
+	fi
+
+bots: .venv/.installed-dev
+	@DATABASE_URL="$(TEST_DATABASE_URL)" $(BIN)/python -m tests.bots
+
 lock: .venv/.installed-dev
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
-		--no-emit-find-links --unsafe-package torch --unsafe-package torchvision \
+		--no-emit-find-links --unsafe-package pip --unsafe-package setuptools --unsafe-package torch --unsafe-package torchvision \
 		--output-file requirements.lock requirements.txt
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
-		--no-emit-find-links --unsafe-package torch --unsafe-package torchvision \
+		--no-emit-find-links --unsafe-package pip --unsafe-package setuptools --unsafe-package torch --unsafe-package torchvision \
 		--constraint requirements.lock --output-file requirements-dev.lock requirements-dev.txt
+	# Only what stands in neither of the other two: .venv-oracles takes those from .venv.
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --unsafe-package pip --unsafe-package setuptools --unsafe-package torch --unsafe-package torchvision \
+		--unsafe-package opencv-python \
+		$$(sed -nE 's/^([a-z0-9._-]+)==.*/--unsafe-package \1/p' requirements.lock requirements-dev.lock | sort -u) \
+		--constraint requirements.txt --constraint requirements.lock --constraint requirements-dev.lock \
+		--output-file requirements-oracles.lock requirements-oracles.txt
 
 clean:
 	rm -rf var
+
+# The researchers' pages are in English, so their folders are left out.
+messages: .venv/.installed
+	@command -v xgettext msgfmt > /dev/null || { echo "GNU gettext is missing. On Debian or Ubuntu: apt-get install gettext"; exit 1; }
+	export SECRET_KEY=messages DEBUG=1
+	$(BIN)/python manage.py makemessages --all --no-obsolete --no-wrap --add-location file \
+		--ignore 'templates/admin/*' --ignore 'annotation/admin/*' --ignore 'tests/*' --ignore 'bench/*' --ignore 'var/*'
+	$(BIN)/python manage.py compilemessages --verbosity 0 --ignore .venv
+	echo "Sentences without a translation are empty in locale/*/LC_MESSAGES/django.po; tests name them too."

@@ -19,6 +19,8 @@ from annotation import people
 from annotation.flow import enter
 from annotation.models import Assignment, Participant, Study
 from annotation.publishing import create_study, publish
+from annotation.studies.trials import Group
+from mlcore.exchange.correspondences import add_correspondences
 from mlcore.models import (
     Classifier,
     Explanation,
@@ -192,6 +194,45 @@ def drawings(number: int = 3, *, k: int | None = 1, live: bool = True, **values:
     """A map-drawing study of `number` fresh images (or `images=`)."""
     shown = values.pop("images", None) or images(number)
     return _study("map_drawing", shown, values.pop("explanation_sets", []), k, live, values)
+
+
+def preferences(number: int = 3, *, k: int | None = 1, live: bool = True, **values: Any) -> Study:
+    """A preference study of `number` fresh images (or `images=`): one pair of maps, or `groups=`."""
+    shown = values.pop("images", None) or images(number)
+    sets = values.pop("explanation_sets", None)
+    if sets is None:
+        sets = [] if "groups" in values else [explain(shown), explain(shown)]
+    return _study("preference", shown, sets, k, live, values)
+
+
+def compare(images: Sequence[Image], *, payload: str = "neighbours", target: int = 1, **values: Any) -> ExplanationSet:
+    """A set in which each image's neighbours are the two that follow it; `matches` have two patches each."""
+    values.setdefault("classifier", None)
+    classifier = values.pop("classifier") or ClassifierFactory()
+    patches = [
+        {"query": [0, 0, 0.5, 0.5], "neighbour": [0.5, 0.5, 1, 1], "score": 0.8},
+        {"query": [0.5, 0, 1, 0.5], "neighbour": [0, 0.5, 0.5, 1], "score": 0.6},
+    ]
+    # A picture is no neighbour of itself: a small set gets further ones.
+    pool = [*images, *(ImageFactory(label=1, image_set=images[0].image_set) for _ in range(3 - len(images)))]
+    rows = []
+    for place, image in enumerate(images):
+        others = [pool[(place + step) % len(pool)] for step in (1, 2)]
+        neighbours = [{"image": other, "score": 0.9 - number / 10} for number, other in enumerate(others)]
+        if payload == "matches":
+            neighbours = [item | {"patches": patches} for item in neighbours]
+        rows.append({"image": image, "predicted": target, "confidence": 0.72, "neighbours": neighbours})
+    return add_correspondences(
+        classifier, images[0].image_set, rows, owner=None, method=values.pop("method", "knn"), payload=payload, **values
+    )
+
+
+def team(number: int = 3, *, k: int | None = 1, live: bool = True, **values: Any) -> Study:
+    """A team study of `number` fresh images (or `images=`) with neighbours and without, or with `groups=`."""
+    shown = values.pop("images", None) or images(number)
+    if "groups" not in values:
+        values["groups"] = [Group("none"), Group("neighbours", (compare(shown),))]
+    return _study("team", shown, [], k, live, values)
 
 
 def _study(kind: str, shown: list, sets: list, k: int | None, live: bool, values: dict) -> Study:

@@ -10,13 +10,12 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import reverse
 from PIL import Image as Pillow
-from PIL import PngImagePlugin
 
-from annotation.api.neutral import bare_jpeg, bare_png, padded
 from annotation.flow import enter, next_step
+from annotation.making import TrialItem, add_trials
 from annotation.models import Answer, Draft
 from annotation.people import add_annotator
-from annotation.publishing import close
+from annotation.publishing import close, create_study, publish
 from tests.browser.world import HEIGHT, PASSWORD, WIDTH, make_world, png
 
 pytestmark = pytest.mark.django_db
@@ -188,13 +187,67 @@ def test_a_draft_is_kept_replaced_and_gone_with_the_answer(client, world):
     assert Draft.objects.count() == 0
 
 
+def test_a_draft_handed_over_by_a_leaving_page_keeps_the_drawing(client, world):
+    assignment = assignment_of(world, world.map_drawing())
+    address = reverse("api-draft", args=[assignment.uuid])
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(world.annotator)
+    token = "a" * 32
+    strict.cookies["csrftoken"] = token
+    first = {"payload": '{"strokes": [1]}', "csrfmiddlewaretoken": token}
+    assert strict.post(address, first).status_code == 200
+    assert client.get(address).json()["drawing"] is None
+    multipart_put(client, address, {"payload": '{"strokes": [1, 2]}', "drawing": drawing()})
+    before = client.get(address).json()
+    handed = strict.post(address, {"payload": '{"strokes": [1, 2, 3]}', "csrfmiddlewaretoken": token})
+    assert handed.status_code == 200, handed.content
+    after = client.get(address).json()
+    assert after["payload"] == {"strokes": [1, 2, 3]}
+    assert after["drawing"] == before["drawing"] is not None
+    assert handed.json()["saved_at"] > before["saved_at"]
+    # A page that saves without a drawing says that there is none.
+    assert multipart_put(client, address, {"payload": '{"strokes": []}'}).status_code == 200
+    assert client.get(address).json()["drawing"] is None
+    assert strict.post(address, {"payload": "{}"}).status_code == 403, "without the token nothing is taken"
+
+
+def test_a_draft_handed_over_late_does_not_come_back_as_newer_work(client, world):
+    assignment = assignment_of(world, world.reasonability())
+    assert post(client, assignment, rating()).status_code == 200
+    late = client.post(reverse("api-draft", args=[assignment.uuid]), {"payload": '{"maps": [], "base_revision": 0}'})
+    assert late.status_code == 409
+    assert Draft.objects.count() == 0
+
+
+def test_a_practice_answer_tells_what_was_right_about_it(client, world):
+    """The sentence comes with the acknowledgement, and with the repeat of a submission whose first one was lost."""
+    study = create_study(
+        kind="reasonability", name="With practice", owner=None, image_set=world.image_set, images=world.images[:1],
+        explanation_sets=world.sets[:1],
+    )  # fmt: skip
+    gold = {"quality_at_most": 3}
+    add_trials(study, None, "practice", [TrialItem(world.images[1], gold=gold, feedback="Look at the corner.")])
+    assignment = assignment_of(world, publish(study, None))
+    submission = str(uuid4())
+    for repeated in (False, True):
+        body = post(client, assignment, rating(4), submission=submission).json()
+        assert body["feedback"]["right"] is False
+        assert body["feedback"]["sentence"].endswith("Look at the corner.")
+        assert body["repeated"] is repeated
+    main = assignment_of(world, study)
+    assert body["next"] == reverse("trial", args=[main.uuid])
+    assert post(client, assignment, rating(3), base_revision=1).status_code == 410, "practice is answered once"
+    assert post(client, main, rating()).json()["feedback"] is None, "a main trial tells nothing"
+
+
 def test_every_address_of_a_trial_is_only_its_own_persons(client, world):
     assignment = assignment_of(world, world.reasonability())
     addresses = [
         reverse("trial", args=[assignment.uuid]),
-        reverse("trial-picture", args=[assignment.uuid]),
+        reverse("trial-picture", args=[assignment.trial.uuid]),
         reverse("trial-thumbnail", args=[assignment.uuid]),
-        reverse("trial-map", args=[assignment.uuid, 0]),
+        reverse("stimulus-picture", args=[assignment.trial.stimuli.get().picture]),
+        reverse("api-ahead", args=[assignment.uuid]),
         reverse("api-draft", args=[assignment.uuid]),
     ]
     other, nobody = Client(), Client()
@@ -202,7 +255,7 @@ def test_every_address_of_a_trial_is_only_its_own_persons(client, world):
     for address in addresses:
         assert client.get(address).status_code == 200
         assert other.get(address).status_code == 404
-        assert nobody.get(address).status_code in (302, 403)
+        assert nobody.get(address).status_code in (302, 403, 404)
     assert post(other, assignment, rating()).status_code == 404
     assert post(nobody, assignment, rating()).status_code == 403
     assert Answer.objects.count() == 0
@@ -214,74 +267,3 @@ def test_an_answer_without_the_csrf_token_is_refused(world):
     strict.force_login(world.annotator)
     assert post(strict, assignment, rating()).status_code == 403
     assert Answer.objects.count() == 0
-
-
-def test_maps_of_a_trial_are_alike_in_everything_but_their_pixels(client, world):
-    assignment = assignment_of(world, world.reasonability(maps=3))
-    answers = [client.get(reverse("trial-map", args=[assignment.uuid, n])) for n in range(3)]
-    assert client.get(reverse("trial-map", args=[assignment.uuid, 3])).status_code == 404
-    heads = [{k: v for k, v in answer.headers.items() if k != "Set-Cookie"} for answer in answers]
-    assert heads[0] == heads[1] == heads[2]
-    assert "private" in heads[0]["Cache-Control"]
-    assert not {"ETag", "Last-Modified", "Content-Disposition"} & set(heads[0])
-    assert len({len(answer.content) for answer in answers}) == 1
-    pictures = [Pillow.open(io.BytesIO(answer.content)) for answer in answers]
-    assert {picture.size for picture in pictures} == {(640, 465)}
-    assert {picture.mode for picture in pictures} == {"L"}
-    slots = [assignment.order.index(slot) for slot in range(3)]
-    # Classifiers 0 and 2 look at the object, 1 at the corner: the order is this person's own.
-    shown = [np.asarray(pictures[place], dtype=float) for place in slots]
-    assert np.abs(shown[0] - shown[2]).mean() < 1
-    assert np.abs(shown[0] - shown[1]).mean() > 5
-    assert all(values.max() == 255 for values in shown), "each on its own scale"
-
-
-def test_padding_changes_length_and_nothing_else():
-    small, large = (
-        png(np.zeros((4, 4), np.uint8)),
-        png(np.random.default_rng(0).integers(0, 255, (70, 70)).astype("u1")),
-    )
-    filled = padded([small, large])
-    assert len(filled[0]) == len(filled[1])
-    assert len(filled[0]) % 4096 == 0
-    for before, after in zip((small, large), filled, strict=True):
-        picture = Pillow.open(io.BytesIO(after))
-        picture.verify()
-        assert (np.asarray(Pillow.open(io.BytesIO(after))) == np.asarray(Pillow.open(io.BytesIO(before)))).all()
-
-
-def test_metadata_stay_on_the_server_and_pixels_do_not_change():
-    picture = Pillow.fromarray(np.random.default_rng(1).integers(0, 255, (20, 30, 3)).astype("u1"))
-    exif = Pillow.Exif()
-    exif[0x010E] = "secret description"
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", exif=exif, comment=b"secret comment")
-    bare = bare_jpeg(stream.getvalue())
-    assert b"secret" in stream.getvalue()
-    assert b"secret" not in bare
-    assert (np.asarray(Pillow.open(io.BytesIO(bare))) == np.asarray(Pillow.open(stream))).all()
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Title", "secret title")
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", pnginfo=text, exif=exif)
-    bare = bare_png(stream.getvalue())
-    assert b"secret" not in bare
-    assert (np.asarray(Pillow.open(io.BytesIO(bare))) == np.asarray(picture)).all()
-
-
-def test_a_picture_turned_by_its_camera_arrives_upright(client, world):
-    assignment = assignment_of(world, world.map_drawing())
-    values = np.zeros((40, 20, 3), np.uint8)
-    values[:10] = 255  # the top in the file
-    exif = Pillow.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
-    stream = io.BytesIO()
-    Pillow.fromarray(values).save(stream, "JPEG", exif=exif, quality=95)
-    image = assignment.trial.image
-    image.file.save("turned.jpg", ContentFile(stream.getvalue()))
-    answer = client.get(reverse("trial-picture", args=[assignment.uuid]))
-    picture = Pillow.open(io.BytesIO(answer.content))
-    assert picture.size == (40, 20)
-    assert not picture.getexif()
-    assert np.asarray(picture.convert("L"))[10, 35] > 200
-    assert np.asarray(picture.convert("L"))[10, 5] < 50

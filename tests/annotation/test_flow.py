@@ -52,7 +52,7 @@ def test_the_home_page_costs_the_same_queries_for_any_number_of_studies(django_a
     for number in (1, 4):
         for _ in range(number):
             play(enter(user, make.ratings(2)), 1, duration_ms=5)
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             studies_for(people.get_user_model().objects.get(pk=user.pk))
 
 

@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said():
     other = make.explain(make.images(1))
     unlabelled = make.images(1, label=None)
     sets = {"explanation_sets": [made]}
-    assert "preference" in refusal(kind="preference")
+    assert "unheard-of" in refusal(kind="unheard-of")
     assert "name" in refusal(name="  ", **sets)
     assert "160" in refusal(name="x" * 161, **sets)
     assert "at least one" in refusal()

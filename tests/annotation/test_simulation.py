@@ -115,3 +115,25 @@ def test_boxes_stand_in_for_masks():
 def test_a_constant_map_looks_nowhere():
     assert evaluation_map(np.full((2, 2), 0.7)).max() == 0
     assert evaluation_map(np.array([[1.0, 3.0]])).tolist() == [[0.0, 1.0]]
+
+
+def test_exact_annotators_prefer_the_map_on_the_object_whatever_the_side(images):
+    wrong = np.zeros((4, 4, 6), dtype=np.float32)
+    wrong[:, :, 4:] = 1
+    sets = [make.explain(images, maps=wrong), make.explain(images)]
+    study = make.preferences(images=images, explanation_sets=sets, k=None)
+    simulate(study, people=2, rates=EXACT)
+    assert set(Judgement.objects.values_list("question", "stimulus__slot")) == {("chosen", 1)}
+    scale = make.preferences(images=images, explanation_sets=sets, k=None, settings={"form": "slider"})
+    simulate(scale, rates=EXACT)
+    points = Judgement.objects.filter(answer__assignment__trial__study=scale, question="preference")
+    assert set(points.values_list("number", flat=True)) == {2.0}, "positive is the second map, on either side"
+
+
+def test_exact_annotators_accept_what_is_right():
+    shown = [*make.images(2, label=1)]
+    shown += make.images(2, label=2, image_set=shown[0].image_set)
+    study = make.team(images=shown, k=1)  # the classifier says class 1 of all
+    simulate(study, people=2, rates=EXACT)
+    said = Judgement.objects.filter(question="accept").values_list("answer__assignment__trial__image", "truth")
+    assert {(image, truth) for image, truth in said} == {(image.pk, index < 2) for index, image in enumerate(shown)}

@@ -69,9 +69,9 @@ def test_ends(client, world):
     address = reverse("study", args=[study.uuid])
     for number in range(3):
         answer_one(world, study, number)
-    assert b"That was the last one" in client.get(address).content
+    assert b"That was the last one" in client.get(address, follow=True).content
     close(study, None)
-    assert b"This study is closed" in client.get(address).content
+    assert b"This study is closed" in client.get(address, follow=True).content
     stranger = Client()
     stranger.force_login(add_annotator("bea", PASSWORD))
     assert b"This study is not open to you" in stranger.get(address).content
@@ -81,7 +81,7 @@ def test_ends(client, world):
 def test_nothing_left_while_another_holds_the_last_ones(client, world):
     study = world.reasonability(images=1, answers_per_trial=1)
     next_step(enter(add_annotator("bea", PASSWORD), study))
-    assert b"Nothing is left for you just now" in client.get(reverse("study", args=[study.uuid])).content
+    assert b"Nothing is left for you just now" in client.get(reverse("study", args=[study.uuid]), follow=True).content
 
 
 def test_a_draft_study_is_not_open(client, world):

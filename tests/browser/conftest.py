@@ -1,5 +1,6 @@
 """A real server and the system's Chromium. Absent Chromium skips with the command that brings it; in CI it fails."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from playwright.sync_api import Error as PlaywrightError
 
 # Playwright's own loop runs in the test's thread; Django would take that for an asynchronous context.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -99,6 +101,12 @@ class Person:
         page = self.open(f"/studies/{study.uuid}/", page)
         return ready(page)
 
+    def rest(self) -> None:
+        """Waits until nothing is on its way to the database, which is emptied next."""
+        for page in self.context.pages:
+            with contextlib.suppress(PlaywrightError):
+                page.wait_for_load_state("networkidle", timeout=3000)
+
 
 def ready(page: Any) -> Any:
     """Waits until a trial's page takes answers."""
@@ -117,6 +125,8 @@ def person(live_server: Any, browser: Any, browser_context_args: dict[str, Any])
         return made
 
     yield make
+    for one in people:
+        one.rest()
     complaints = [line for one in people for line in one.unexpected]
     for one in people:
         one.context.close()

@@ -42,13 +42,44 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_then_stays(person, 
     page = ada.open("/")
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
-    page.get_by_role("button", name="Light or dark").click()
-    light = page.evaluate(ground)
+
+    def choose(name):
+        page.get_by_role("button", name="Appearance").click()
+        page.get_by_role("button", name=name).click()
+        assert page.get_by_role("button", name=name).get_attribute("aria-pressed") == "true"
+        page.keyboard.press("Escape")
+        return page.evaluate(ground)
+
+    light = choose("Light")
     assert light != dark
     page.reload()
-    assert page.evaluate(ground) == light
-    page.get_by_role("button", name="Light or dark").click()
-    assert page.evaluate(ground) == dark
+    assert page.evaluate(ground) == light, "it is there before the first paint"
+    assert choose("High contrast") == "oklch(0 0 0)", "black, where the system is dark"
+    ada.begin(world.reasonability(), page)
+    assert page.evaluate(ground) == "oklch(0 0 0)"
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(ground) == "oklch(1 0 0)"
+    page.emulate_media(color_scheme="dark")
+    assert choose("As the system") == dark
+    page.emulate_media(contrast="more")
+    assert page.evaluate(ground) == "oklch(0 0 0)", "the system may ask for it too"
+
+
+def test_the_language_is_chosen_on_the_page_and_stays(person, world):
+    ada = person(viewport={"width": 360, "height": 640})
+    page = ada.open("/login/")
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.get_by_role("button", name="Deutsch").click()
+    page.wait_for_selector("html[lang=de]")
+    assert page.url.endswith("/login/")
+    assert page.evaluate(WIDE) <= 0
+    ada.known_as(world.annotator)
+    ada.begin(world.reasonability())
+    assert page.locator("html").get_attribute("lang") == "de"
+    ada.open("/")
+    page.get_by_role("button", name="English").click()
+    page.wait_for_selector("html[lang=en]")
+    assert page.evaluate(WIDE) <= 0
 
 
 def test_home_study_end_review_and_closed_fit_a_telephone(person, world):

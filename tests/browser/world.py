@@ -13,11 +13,19 @@ from PIL import Image as Pillow
 
 from annotation.people import add_annotator
 from annotation.publishing import create_study, publish
+from annotation.studies.trials import Group
+from mlcore.exchange.correspondences import add_correspondences
 from mlcore.exchange.decoy import CLASSES, decoy_scene
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageLabel, ImageSet
 
 PASSWORD = "a long enough password"
 WIDTH, HEIGHT = 132, 96  # not square: swapped axes would show
+TITLES = {
+    "reasonability": "Where does it look?",
+    "map_drawing": "Show what matters",
+    "preference": "Which map fits better?",
+    "team": "Is the AI right?",
+}
 _numbers = count()
 
 
@@ -33,11 +41,29 @@ class World:
     def reasonability(self, maps: int = 1, **options: Any) -> Any:
         return self._live("reasonability", explanation_sets=self.sets[:maps], **options)
 
+    def preference(self, **options: Any) -> Any:
+        """A pair of maps a trial; needs a world of two classifiers."""
+        return self._live("preference", explanation_sets=self.sets[:2], **options)
+
     def map_drawing(self, **options: Any) -> Any:
         return self._live("map_drawing", **options)
 
-    def _live(self, kind: str, *, images: int | None = None, **options: Any) -> Any:
-        title = options.pop("title", {"reasonability": "Where does it look?", "map_drawing": "Show what matters"}[kind])
+    def team(self, shown: str = "none", **options: Any) -> Any:
+        """`shown`: none, map, neighbours or matches. The classifier says class 1, whatever there is, with 72 %."""
+        one = self.sets[0]
+        rows = [_compared(self.images, place, shown) for place in range(len(self.images))]
+        payload = shown if shown == "matches" else "neighbours"
+        compared = add_correspondences(
+            one.classifier, self.image_set, rows, owner=None, method="by color", payload=payload
+        )
+        one.explanations.update(target=1)
+        groups = [Group("bare-arm")] if shown == "none" else []
+        groups.append(Group("secret-arm", (one if shown == "map" else compared,)))
+        options.setdefault("conditions", "between" if len(groups) > 1 else "within")
+        return self._live("team", groups=groups, **options)
+
+    def _live(self, kind: str, *, images: int | None = None, live: bool = True, **options: Any) -> Any:
+        title = options.pop("title", TITLES[kind])
         study = create_study(
             kind=kind,
             name=f"{title} {next(_numbers)}",
@@ -47,7 +73,20 @@ class World:
             images=self.images[:images],
             **options,
         )
-        return publish(study, None)
+        return publish(study, None) if live else study
+
+
+def _compared(images: list[Image], place: int, shown: str) -> dict[str, Any]:
+    """A row of neighbours: every other image, and up to three patches that differ by neighbour."""
+    cells = [[0.1, 0.1, 0.35, 0.4], [0.45, 0.3, 0.7, 0.6], [0.65, 0.6, 0.95, 0.95]]
+    neighbours = []
+    for number, image in enumerate(images[place + 1 :] + images[:place]):
+        moved = [
+            {"query": cell, "neighbour": cells[(index + number) % 3], "score": 0.5} for index, cell in enumerate(cells)
+        ]
+        patches = {"patches": moved[: 3 - number % 2]} if shown == "matches" else {}
+        neighbours.append({"image": image, "score": 0.9 - number / 20} | patches)
+    return {"image": images[place], "predicted": 1, "confidence": 0.72, "neighbours": neighbours}
 
 
 def png(array: np.ndarray) -> bytes:

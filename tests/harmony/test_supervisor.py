@@ -144,7 +144,7 @@ def answers(port: int, path: str = "healthz") -> bool:
 def test_up_serves_and_leaves_nothing_behind(station, sign) -> None:
     port = free_port()
     process = station.start(sys.executable, "manage.py", "up", "--address", f"127.0.0.1:{port}")
-    wait_for(lambda: answers(port, "readyz"), 60)  # database, broker, storage and a worker
+    wait_for(lambda: answers(port, "readyz"))  # database, broker, storage and a worker
     below = children_of(process.pid)
     commands = " ".join((Path("/proc") / str(each) / "cmdline").read_text() for each in alive(below))
     assert all(word in commands for word in ("gunicorn", "default@%h", "training@%h", "beat"))
@@ -153,7 +153,7 @@ def test_up_serves_and_leaves_nothing_behind(station, sign) -> None:
         assert second.returncode == 1
         assert "Nothing can listen on" in second.stderr
     process.send_signal(sign)
-    status = process.wait(60)
+    status = process.wait(240)
     if sign == signal.SIGTERM:
         assert status == 0
         assert alive(below) == set()
@@ -168,7 +168,7 @@ def test_up_wants_a_database_that_is_up_to_date(tmp_path) -> None:
     environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
     done = subprocess.run(
         [sys.executable, "manage.py", "up", "--address", f"127.0.0.1:{free_port()}"],
-        cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "run “manage.py migrate” first" in done.stderr

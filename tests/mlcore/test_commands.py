@@ -121,7 +121,7 @@ def test_explain_and_evaluate_take_their_options(world) -> None:
     run_command("evaluate", *about, "--part=test", "--pointing-tolerance=0")
     explain, evaluate = Run.objects.order_by("pk")
     assert explain.classifier == evaluate.classifier == made
-    chosen = {"part": "all", "target": "second", "layer": "features", "batch_size": 7, "image_size": 32}
+    chosen = {"part": "all", "target": "second", "grad_cam.layer": "features", "batch_size": 7, "image_size": 32}
     assert chosen.items() <= explain.recipe.items()
     assert {"part": "test", "pointing_tolerance": 0.0, "batch_size": 7}.items() <= evaluate.recipe.items()
 

@@ -46,6 +46,18 @@ def own_pages(loop: Loop) -> dict[str, str]:
         "annotation_study_outlined": [loop.phase2.pk, before.pk, "contour", 96],
         "annotation_study_export-csv": [loop.ratings.pk, "csv"],
         "annotation_study_export-json": [loop.ratings.pk, "json"],
+        "annotation_study_export-people": [loop.ratings.pk, "people"],
+        "annotation_study_edit": [loop.ratings.pk],
+        "annotation_study_copy": [loop.ratings.pk],
+        "annotation_study_sample": [loop.ratings.pk],
+        "annotation_study_pictures": [loop.ratings.pk],
+        "annotation_study_picture": [loop.ratings.pk, loop.picture.pk],
+        "annotation_study_trials": [loop.ratings.pk],
+        "annotation_study_trial_images": [loop.ratings.pk],
+        "annotation_study_trial_thumbnail": [loop.ratings.pk, image.pk],
+        "annotation_study_invitations": [loop.ratings.pk],
+        "annotation_study_invitations_csv": [loop.ratings.pk],
+        "annotation_study_forget": [loop.ratings.pk, loop.ratings.participants.first().pk],
     }
     return {name: reverse(f"admin:{name.split('-')[0]}", args=args) for name, args in rows.items()}
 
@@ -83,11 +95,36 @@ def test_actions_on_anothers_rows_are_refused_and_change_nothing(loop, client):
         ("mlcore_run_cancel", loop.phase2), ("mlcore_run_resume", loop.phase2), ("mlcore_run_repeat", loop.phase2),
         ("annotation_study_publish", loop.ratings), ("annotation_study_close", loop.ratings),
         ("annotation_study_look", loop.ratings), ("annotation_study_phase2", loop.drawings),
+        ("annotation_study_human_maps", loop.drawings),
         ("mlcore_imageset_partition", loop.image_set),
+        ("annotation_study_edit", loop.ratings), ("annotation_study_copy", loop.ratings),
+        ("annotation_study_pictures", loop.ratings), ("annotation_study_trials", loop.ratings),
+        ("annotation_study_trial_table", loop.ratings), ("annotation_study_invitations", loop.ratings),
     ):  # fmt: skip
-        assert client.post(reverse(f"admin:{name}", args=[row.pk])).status_code == 404, name
+        assert client.post(reverse(f"admin:{name}", args=[row.pk]), {"name": "theirs"}).status_code == 404, name
+    person, trial = loop.ratings.participants.first(), loop.ratings.trials.first()
+    for name, args in (
+        ("forget", [person.pk]), ("give_back", [person.pk]), ("picture_delete", [loop.picture.pk]),
+        ("revoke", [loop.invitation.pk]), ("trial_delete", [trial.pk]), ("trial_move", [trial.pk, "up"]),
+    ):  # fmt: skip
+        answer = client.post(reverse(f"admin:annotation_study_{name}", args=[loop.ratings.pk, *args]))
+        assert answer.status_code == 404, name
     loop.ratings.refresh_from_db()
     assert loop.ratings.state == "live"
+    assert AuditEntry.objects.count() == before
+
+
+def test_what_changes_something_is_never_a_plain_link(loop, client):
+    client.force_login(loop.owner)
+    person, trial = loop.ratings.participants.first(), loop.ratings.trials.first()
+    before = AuditEntry.objects.count()
+    for name, args in (
+        ("publish", []), ("close", []), ("look", []), ("trial_table", []), ("give_back", [person.pk]),
+        ("picture_delete", [loop.picture.pk]), ("revoke", [loop.invitation.pk]), ("trial_delete", [trial.pk]),
+        ("trial_move", [trial.pk, "up"]),
+    ):  # fmt: skip
+        answer = client.get(reverse(f"admin:annotation_study_{name}", args=[loop.ratings.pk, *args]))
+        assert answer.status_code == 405, name
     assert AuditEntry.objects.count() == before
 
 

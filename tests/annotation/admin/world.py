@@ -1,5 +1,6 @@
 """One researcher's whole loop in rows, with small real files; only the training itself is written down, not done."""
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from annotation import feedback, publishing, simulation
-from annotation.models import Study
+from annotation import feedback, invitations, publishing, simulation
+from annotation.models import Invitation, Study, StudyPicture
+from annotation.study_pictures import add_picture
 from mlcore.models import Classifier, ExplanationSet, Image, ImageSet, Partition, Run, RunMetric, Score, SupervisionSet
-from tests.annotation.factories import explain, researcher
+from tests.annotation.factories import explain, png, researcher
 from tests.mlcore.runs.world import SIZE, World, make_world, start
 
 SMALL = {"train": 4, "annotation_pool": 3, "validation": 2, "test": 2}
@@ -28,6 +30,8 @@ class Loop:
     later_maps: ExplanationSet
     ratings: Study
     drawings: Study
+    picture: StudyPicture
+    invitation: Invitation
 
     @property
     def image_set(self) -> ImageSet:
@@ -98,7 +102,9 @@ def make_loop(owner: Any = None, name: str = "scenes") -> Loop:
     bright = np.zeros((len(pool), 4, 6), dtype=np.float32)
     bright[:, :, 3:] = 1.0  # the other half: every map moved as far as a map can
     later = explain(pool, maps=bright, classifier=phase2.made_classifier, target=1, owner=owner)
-    return Loop(owner, world, phase1, phase2, control, maps, later, ratings, drawings)
+    picture = add_picture(ratings, owner, io.BytesIO(png(np.zeros((6, 8, 3), dtype=np.uint8))), "a-map")
+    invitation = invitations.invite(ratings, owner, ["a label"])[0]
+    return Loop(owner, world, phase1, phase2, control, maps, later, ratings, drawings, picture, invitation)
 
 
 def _live(kind: str, owner: Any, images: list[Image], maps: ExplanationSet) -> Study:

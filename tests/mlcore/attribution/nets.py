@@ -36,6 +36,14 @@ class MeanLinear(PoolLinear):
         return self.fc(self.features(images).mean([2, 3]))
 
 
+class ReluPool(PoolLinear):
+    """A ReLU before the pool, in place, as in DenseNet."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = F.relu(self.features(images), inplace=True)
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(features, (1, 1)), 1))
+
+
 class ConvPool(nn.Module):
     """1×1 convolution and pool; with a ReLU between them it is SqueezeNet's head."""
 

@@ -7,7 +7,8 @@ import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
-from mlcore.attribution.grad_cam import GradCAM, HiResCAM
+from mlcore.attribution.grad_cam import GradCAM
+from mlcore.attribution.hires_cam import HiResCAM
 from mlcore.training.classifiers import build
 from tests.mlcore.attribution.nets import (
     ConvPool,
@@ -15,7 +16,9 @@ from tests.mlcore.attribution.nets import (
     MeanLinear,
     PoolConv,
     PoolLinear,
+    ReluPool,
     Transparent,
+    finite_differences,
     images,
 )
 
@@ -23,6 +26,7 @@ TOY_NETS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "pool-linear": (PoolLinear, "pool_linear"),
     "mean-linear": (MeanLinear, "pool_linear"),
     "pool-conv": (PoolConv, "pool_linear"),
+    "relu-pool-linear": (ReluPool, "relu_pool_linear"),
     "conv-pool": (lambda: ConvPool(relu=False), "conv_pool"),
     "conv-relu-pool": (lambda: ConvPool(relu=True), "conv_relu_pool"),
 }
@@ -99,6 +103,19 @@ def test_relu_between_convolution_and_pool_counts_positive_cells_by_hand() -> No
         assert torch.allclose(HiResCAM(model, "0", form=form).explain(picture, 0), elementwise)
 
 
+def test_relu_before_the_pool_counts_each_channels_positive_cells_by_hand() -> None:
+    model = nn.Sequential(nn.Identity(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[4].weight.copy_(torch.tensor([[8.0, 16.0]]))
+    picture = torch.tensor([[[[1.0, 2.0], [3.0, -1.0]], [[0.0, 1.0], [-2.0, -4.0]]]])
+    # g is 8/4 in 3 of 4 cells of the first channel, 16/4 in 1 of 4 of the second: α = 1.5 and 1
+    expected = torch.tensor([[[1.5, 4.0], [2.5, -5.5]]])
+    elementwise = torch.tensor([[[2.0, 8.0], [6.0, 0.0]]])
+    for form in ("closed", "autograd"):
+        assert torch.allclose(GradCAM(model, "0", form=form, relu=False).explain(picture, 0), expected)
+        assert torch.allclose(HiResCAM(model, "0", form=form, relu=False).explain(picture, 0), elementwise)
+
+
 def test_elementwise_equals_grad_cam_on_a_linear_head_and_differs_elsewhere() -> None:
     pictures, targets = images(), torch.tensor([0, 1, 2])
     model = toy("pool-linear")
@@ -158,9 +175,62 @@ def test_preset_harmony_explains_the_last_convolution_before_its_norm_at_224() -
     oracle = LayerGradCam(model, model.layer4[1].conv2).attribute(pictures, targets, relu_attributions=True)
     enlarged = nn.functional.interpolate(oracle, (224, 224), mode="bilinear", align_corners=False)[:, 0]
     assert relative_difference(maps, enlarged) < 1e-5
-    assert GradCAM(build("vgg11", 5), preset="harmony").layer == "avgpool"
+    with torch.device("meta"):  # only its names are looked at
+        vgg = build("vgg11", 5)
+    assert GradCAM(vgg, preset="harmony").layer == "avgpool"
     with pytest.raises(ValueError, match="SqueezeNet: name the layer"):
         GradCAM(build("squeezenet1_1", 5), preset="harmony")
+
+
+@pytest.mark.parametrize("form", ["closed", "autograd"])
+def test_preset_grid_is_a_distribution_over_the_cells_and_uniform_where_nothing_speaks_for_the_class(form: str) -> None:
+    model = Transparent()
+    picture = torch.zeros(2, 3, 2, 2)
+    picture[0, 1] = torch.tensor([[1.0, -2.0], [4.0, 3.0]])
+    picture[1, 1] = -1.0
+    expected = torch.tensor([[0.125, 0.0], [0.5, 0.375]])
+    for method in (GradCAM(model, preset="grid", form=form), HiResCAM(model, preset="grid", form=form)):
+        maps = method.explain(picture, 1)
+        assert torch.allclose(maps[0], expected, atol=1e-7)
+        assert torch.equal(maps[1], torch.full((2, 2), 1e-8))
+    bent = toy("conv-relu-pool")
+    targets = torch.tensor([0, 1, 2])
+    raw = HiResCAM(bent, form="autograd").explain(images(), targets).double()
+    wanted = raw / (raw.sum((1, 2), keepdim=True) + 1e-8) + 1e-8
+    assert torch.allclose(GradCAM(bent, preset="grid", form=form).explain(images(), targets).double(), wanted)
+
+
+@pytest.mark.parametrize("form", ["closed", "autograd"])
+def test_preset_grid_can_be_trained_through_and_by_finite_differences(form: str) -> None:
+    model, targets = toy("conv-pool").eval(), torch.tensor([0, 1, 2])
+    method = GradCAM(model, preset="grid", form=form)
+    goal = torch.rand(3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def value() -> Tensor:
+        return (method.forward(images(), targets, create_graph=True, stop_gradient_weights=False)[1] * goal).sum()
+
+    value().backward()
+    weight = model.features[3].bias
+    assert weight.grad.abs().sum() > 0
+    assert torch.allclose(weight.grad, finite_differences(lambda: float(value().detach()), weight), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["closed", "autograd"])
+@pytest.mark.parametrize("name", TOY_NETS)
+@pytest.mark.parametrize("preset", ["default", "grid"])
+def test_several_classes_an_image_take_one_forward_pass(name: str, form: str, preset: str) -> None:
+    model, several = toy(name), torch.tensor([[0, 3], [2, 2], [1, 0]])
+    method = GradCAM(model, form=form, preset=preset)
+    calls = []
+    model.features.register_forward_hook(lambda *_: calls.append(1))
+    maps = method.explain(images(), several)
+    assert maps.shape == (3, 2, 8, 8)
+    assert len(calls) == 1
+    for column in (0, 1):
+        assert torch.allclose(maps[:, column], method.explain(images(), several[:, column]), atol=1e-7)
+    _, trained = method.forward(images(), several, create_graph=True)
+    assert torch.allclose(trained.detach().float(), maps, atol=1e-7)
+    assert trained.requires_grad
 
 
 @pytest.mark.parametrize("form", ["auto", "autograd"])
@@ -210,7 +280,7 @@ def test_unknown_words_are_refused_in_a_sentence() -> None:
         GradCAM(model, form="closed")
     with pytest.raises(ValueError, match="forms auto, closed and autograd"):
         GradCAM(model, form="fast")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="presets default, gradia and harmony"):
+    with pytest.raises(ValueError, match="presets default, gradia, grid and harmony"):
         GradCAM(model, preset="tame")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no layer “layer9” in Curved; it is made of features, hidden, fc"):
         GradCAM(model, "layer9")

@@ -7,11 +7,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mlcore.attribution.base import Attribution
+from mlcore.attribution.baselines import Centre, Random
 from mlcore.attribution.grad_cam import GradCAM
+from mlcore.attribution.grad_cam_pp import GradCAMPlusPlus
+from mlcore.attribution.hires_cam import HiResCAM
+from mlcore.attribution.layer_cam import LayerCAM
 from mlcore.attribution.layers import capture
+from mlcore.attribution.rise import RISE
+from mlcore.attribution.score_cam import ScoreCAM
 from tests.mlcore.attribution.nets import PoolLinear, images
 
 FORMS = ["closed", "autograd"]
+
+METHODS: dict[str, Callable[[nn.Module], Attribution]] = {
+    "grad_cam closed": lambda model: GradCAM(model, form="closed"),
+    "grad_cam autograd": lambda model: GradCAM(model, form="autograd"),
+    "hires_cam grid": lambda model: HiResCAM(model, form="autograd", preset="grid"),
+    "grad_cam_pp closed": lambda model: GradCAMPlusPlus(model, form="closed"),
+    "grad_cam_pp autograd": lambda model: GradCAMPlusPlus(model, form="autograd"),
+    "layer_cam autograd": lambda model: LayerCAM(model, form="autograd"),
+    "score_cam": lambda model: ScoreCAM(model, chunk=4),
+    "rise": lambda model: RISE(model, masks=6, chunk=4),
+    "centre": Centre,
+    "random": Random,
+}
+LOOKING = [name for name in METHODS if name not in ("centre", "random")]
 
 
 class Breaks(nn.Module):
@@ -68,15 +89,28 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
         assert same, name
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_explaining_leaves_no_trace(form: str) -> None:
-    model = trained_a_little()
-    method = GradCAM(model, form=form)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("targets", [torch.tensor([0, 1, 2]), torch.tensor([[0, 1], [1, 2], [3, 3]])])
+def test_explaining_leaves_no_trace(name: str, targets: Tensor) -> None:
+    model, pictures = trained_a_little(), images().requires_grad_()
+    method = METHODS[name](model)
     before = traces(model)
-    maps = method.explain(images(), torch.tensor([0, 1, 2]))
+    maps = method.explain(pictures, targets)
     assert_same(before, traces(model))
+    assert pictures.grad is None
+    assert torch.equal(pictures.detach(), images())
     assert not maps.requires_grad
     assert maps.dtype == torch.float32
+    assert maps.shape[:-2] == targets.shape
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_pictures_and_targets_from_inference_mode_are_explained_too(name: str) -> None:
+    model = trained_a_little()
+    expected = METHODS[name](model).explain(images(), torch.tensor([0, 1, 2]))
+    with torch.inference_mode():
+        maps = METHODS[name](model).explain(images(), torch.tensor([0, 1, 2]))
+    assert torch.equal(maps, expected)
 
 
 def break_before(model: Fragile) -> None:
@@ -87,25 +121,33 @@ def break_after(model: Fragile) -> None:
     model.drop[0].broken = True
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", LOOKING)
 @pytest.mark.parametrize("how", [break_before, break_after])
-def test_a_network_that_breaks_is_left_as_it_was(form: str, how: Callable[[Fragile], None]) -> None:
+def test_a_network_that_breaks_is_left_as_it_was(name: str, how: Callable[[Fragile], None]) -> None:
     model = trained_a_little()
-    method = GradCAM(model, form=form)
+    method = METHODS[name](model)
     how(model)
     before = traces(model)
     with pytest.raises(RuntimeError, match="the network broke"):
         method.explain(images(), torch.tensor([0, 1, 2]))
     assert_same(before, traces(model))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("how", [break_before, break_after])
+def test_a_network_that_breaks_while_training_keeps_no_hook(form: str, how: Callable[[Fragile], None]) -> None:
+    model = trained_a_little()
+    method = GradCAM(model, form=form)
+    how(model)
     with pytest.raises(RuntimeError, match="the network broke"):
         method.forward(images(), torch.tensor([0, 1, 2]), create_graph=True)
     assert traces(model)["features hooks"] == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_wrong_target_leaves_no_trace(form: str) -> None:
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_wrong_target_leaves_no_trace(name: str) -> None:
     model = trained_a_little()
-    method = GradCAM(model, form=form)
+    method = METHODS[name](model)
     before = traces(model)
     with pytest.raises(ValueError, match="0 to 3"):
         method.explain(images(), torch.tensor([0, 1, 9]))

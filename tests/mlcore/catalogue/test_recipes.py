@@ -1,6 +1,7 @@
 """Recipes: defaults, types, bounds and the sentences for what is wrong."""
 
 import importlib
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,10 @@ from mlcore.catalogue import (
     clean,
     differences,
     fields_for,
+    own_options,
+    register,
+    unregister,
+    upgrade,
 )
 
 
@@ -61,6 +66,67 @@ def test_every_bad_field_is_named_at_once() -> None:
 def test_text_from_a_form_or_command_line_becomes_the_fields_type() -> None:
     recipe = clean("train", {"epochs": "3", "flip": "no", "learning_rate": "0.01"})
     assert (recipe["epochs"], recipe["flip"], recipe["learning_rate"]) == (3, False, 0.01)
+
+
+def test_several_methods_bring_their_own_fields_under_their_names() -> None:
+    recipe = clean("explain", {"methods": "rise, grad_cam,rise", "rise.masks": "500"})
+    assert recipe["methods"] == ["rise", "grad_cam"]
+    assert (recipe["rise.masks"], recipe["rise.cells"], recipe["grad_cam.layer"]) == (500, 7, "")
+    assert clean("explain", {})["methods"] == ["grad_cam"]
+    groups = {field.group for field in fields_for("explain", {"methods": ["rise"]}) if "." in field.name}
+    assert groups == {METHODS["rise"].title}
+    assert own_options(recipe, "rise")["masks"] == 500
+    assert "layer" not in own_options(recipe, "grad_cam")  # empty: the method's own default
+    lines = {line.field.name: line.is_default for line in differences("explain", recipe)}
+    assert (lines["methods"], lines["rise.masks"], lines["rise.cells"]) == (False, False, True)
+    assert all(line.is_default for line in differences("explain", clean("explain", {})))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field", "words"),
+    [
+        ("explain", {"methods": "grad_cam,luck"}, "methods", "“luck” is not one of grad_cam"),
+        ("explain", {"methods": []}, "methods", "Choose at least one"),
+        ("explain", {"methods": ["grad_cam"], "rise.masks": 3}, "rise.masks", "no option"),
+        ("explain", {"methods": "rise", "rise.masks": 0}, "rise.masks", "below the smallest"),
+        ("explain", {"methods": "grad_cam,tame"}, "methods", "TAME needs a trained attention module"),
+        ("evaluate", {"method": "rise"}, "method", "not one of grad_cam, hires_cam"),
+        ("score", {}, "metrics", "Choose at least one"),
+        ("score", {"metrics": "accuracy"}, "metrics", "not one of"),
+        ("score", {"metrics": "pointing", "tolerance": -1}, "pointing.tolerance", "below the smallest"),
+    ],
+)
+def test_a_bad_choice_is_named(kind: str, values: dict, field: str, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        clean(kind, values)
+    assert list(caught.value.errors) == [field]
+    assert words in caught.value.errors[field]
+
+
+def test_a_recipe_of_one_method_is_brought_up_to_date() -> None:
+    old = {"method": "hires_cam", "layer": "features", "preset": "gradia", "part": "test", "image_size": 32}
+    new = clean("explain", old)
+    assert new == clean("explain", new)
+    assert new["methods"] == ["hires_cam"]
+    assert (new["hires_cam.layer"], new["hires_cam.preset"], new["part"]) == ("features", "gradia", "test")
+    assert not {"method", "layer", "preset"} & set(new)
+    assert {line.field.name for line in differences("explain", old) if not line.is_default} == {
+        "methods", "hires_cam.layer", "hires_cam.preset", "part", "image_size",
+    }  # fmt: skip
+    # A plain name holds for every chosen one that has it, unless one says otherwise.
+    both = clean("score", {"metrics": "pointing,stochastic_pointing", "tolerance": 3, "pointing.tolerance": 0})
+    assert (both["pointing.tolerance"], both["stochastic_pointing.tolerance"]) == (0, 3)
+    assert upgrade("evaluate", {"method": "grad_cam"}) == {"method": "grad_cam"}
+
+
+def test_what_a_plug_in_brings_can_be_chosen() -> None:
+    register(replace(METHODS["centre"], name="corner"))
+    try:
+        assert clean("explain", {"methods": "corner"})["corner.width"] == 0.25
+    finally:
+        unregister("corner")
+    with pytest.raises(RecipeError):
+        clean("explain", {"methods": "corner"})
 
 
 def test_differences_mark_what_is_not_default() -> None:

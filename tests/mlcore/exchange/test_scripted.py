@@ -140,3 +140,26 @@ def test_the_rates_are_said_in_words():
         "Simulated annotators: outlines off by 2.0% of the image's longer side (standard deviation), "
         "5% of drawings missed, 10% of ratings wrong."
     )
+
+
+def test_an_exact_annotator_prefers_the_map_with_more_mass_on_the_object():
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[:, :2] = True
+    on, off, half = mask.astype(float), (~mask).astype(float), np.ones((4, 4))
+    exact = ScriptedAnnotator(seed=1, rates=ErrorRates(boundary=0, missed=0, wrong_rating=0))
+    assert exact.prefer(on, off, mask, "a") == -1
+    assert exact.prefer(off, on, mask, "a") == 1
+    assert exact.prefer(half, off, mask, "a") == -1
+    assert exact.prefer(half, half * 3, mask, "a") == 0
+    with pytest.raises(ValueError, match="pixels"):
+        exact.prefer(on[:2], off, mask, "a")
+    always_wrong = ScriptedAnnotator(seed=1, rates=ErrorRates(boundary=0, missed=0, wrong_rating=1))
+    assert always_wrong.prefer(on, off, mask, "a") == 1
+    assert {always_wrong.prefer(half, half, mask, str(n)) for n in range(20)} == {-1, 1}
+
+
+def test_verdicts_err_as_often_as_stated():
+    script = ScriptedAnnotator(seed=3, rates=ErrorRates(boundary=0, missed=0, wrong_rating=0.25))
+    wrong = sum(not script.accept(True, str(n)) for n in range(2000)) / 2000
+    assert abs(wrong - 0.25) < 0.03
+    assert script.accept(True, "x") is not script.accept(False, "x")

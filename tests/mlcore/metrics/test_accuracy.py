@@ -14,6 +14,8 @@ def test_accuracy_by_hand() -> None:
     assert metric.compute() == {
         "metric": "accuracy",
         "value": pytest.approx(2 / 3),
+        "low": pytest.approx(2 / 3 - 1.4342175),  # t(0.975, 2) · √(1/3) / √3
+        "high": pytest.approx(2 / 3 + 1.4342175),
         "n": 3,
         "left_out": {"non-finite class scores": 1},
     }

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from mlcore.models import Classifier, Explanation, Prediction, Run, RunMetric, Score
 from mlcore.runs import control, intake, outputs, state
-from mlcore.runs.explanation_sets import set_of
+from mlcore.runs.explanation_sets import sets_of
 from mlcore.runs.job import build, folder_of
 from mlcore.runs.perform import perform
 from mlcore.runs.start import start_control
@@ -97,6 +97,7 @@ def test_explaining_writes_maps_once(world, classifier) -> None:
     wish = {"classifier": classifier, "recipe": {"part": "annotation_pool", "device": "cpu"}}
     run = perform(start(world, "explain", **wish).uuid, worker_name="here:1")
     assert run.state == "succeeded", run.reason + run.log
+    assert Prediction.objects.filter(classifier=classifier).count() == 4
     rows = list(Explanation.objects.filter(set=run.explanation_set))
     assert {row.image for row in rows} == set(world.part("annotation_pool"))
     with default_storage.open(rows[0].shard) as stream:
@@ -108,14 +109,15 @@ def test_explaining_writes_maps_once(world, classifier) -> None:
     wish["recipe"] |= {"part": "all"}
     everything = perform(start(world, "explain", **wish).uuid, worker_name="here:1")
     assert everything.explanation_set == run.explanation_set
-    assert everything.result["summary"] | {"status": {}} == {"maps": 24, "skipped": 4, "status": {}}
+    assert {"maps": 24, "skipped": 4}.items() <= everything.result["summary"].items()
     assert Explanation.objects.filter(set=run.explanation_set).count() == 28
     assert {row.pk for row in rows} <= set(run.explanation_set.explanations.values_list("pk", flat=True))
 
 
 def test_what_decides_a_map_decides_its_set(world) -> None:
     def made(**changes):
-        return set_of(start(world, "explain", classifier=changes.pop("classifier", one), recipe=changes))
+        (found,) = sets_of(start(world, "explain", classifier=changes.pop("classifier", one), recipe=changes))
+        return found
 
     one, other = make_classifier(world), make_classifier(world)
     assert made() == made(part="test", batch_size=3)

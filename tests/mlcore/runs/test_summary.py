@@ -148,3 +148,22 @@ def test_what_is_not_there_yet_is_said(world) -> None:
     found = summary.before_after(one, done)
     assert "explain both on the same images" in found.missing[0]
     assert found.images == []
+
+
+def test_scores_of_one_methods_maps_are_no_figures_of_the_classifier(world) -> None:
+    one = finished(world, "one")
+    two = finished(world, "two", one.made_classifier)
+    for run in (one, two):
+        score(run, run.made_classifier, "content_heat_map", 0.25)
+    maps = explained(world, two.made_classifier, world.part("test"), method="centre")
+    judged = {
+        "run": two,
+        "classifier": two.made_classifier,
+        "partition": two.partition,
+        "explanation_set": maps,
+        "n": 6,
+    }
+    Score.objects.create(part="test", metric="content_heat_map", value=0.75, **judged)
+    Score.objects.create(part="all", metric="pointing", value=0.5, **judged)
+    (figure,) = summary.before_after(one, two).figures
+    assert (figure.metric, figure.phase1, figure.phase2) == ("content_heat_map", 0.25, 0.25)
