@@ -1,5 +1,6 @@
 """The rows of studies, people and their answers."""
 
+from annotation.models.analyses import AnalysisFigure, StudyAnalysis
 from annotation.models.answers import Answer, AnswerRevision, Draft, DrawnMap, Judgement
 from annotation.models.assignments import Assignment
 from annotation.models.participants import ExitAnswers, Invitation, Participant
@@ -15,6 +16,7 @@ from annotation.models.studies import (
 )
 
 __all__ = [
+    "AnalysisFigure",
     "Answer",
     "AnswerRevision",
     "Arm",
@@ -28,6 +30,7 @@ __all__ = [
     "Participant",
     "Stimulus",
     "Study",
+    "StudyAnalysis",
     "StudyPicture",
     "StudyVersion",
     "Trial",

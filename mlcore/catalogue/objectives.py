@@ -1,9 +1,14 @@
 """What a run optimises (definitions §2): the supervised loss and the family that teaches where to look."""
 
 from mlcore.catalogue.fields import Field
+from mlcore.catalogue.learnable import LEARNABLE
+from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.spec import Spec
 
 GROUP = "Attention"
+TUNING = "Tuning"
+# Methods that a classifier is tuned through (definitions §5).
+TUNED_THROUGH = ("grad_cam", "guided_backprop", "excitation_backprop", "lrp", "input_x_gradient")
 
 ATTENTION_WEIGHT = Field(
     "attention_weight", "Weight of attention, λ", "float", 1.0,
@@ -80,6 +85,43 @@ OBJECTIVES: dict[str, Spec] = {
             "Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023",
             needs=("map", "gradient"),
             fields=(ATTENTION_WEIGHT, SUPERVISION_SOURCE, LAYER),
+        ),
+        Spec(
+            "harmony",
+            "HARMONY: tuned for a metric",
+            "mlcore.objectives.harmony.Harmony",
+            "A copy of a classifier scores better on one metric of its maps while its outputs stay the same.",
+            "HARMONY; definitions §5",
+            needs=("gradient",),
+            fields=(
+                Field(
+                    "metric", "Metric", "choice", "focus", "What the maps shall score better on.",
+                    choices=tuple((spec.name, spec.title) for spec in LEARNABLE.values()), group=TUNING,
+                ),
+                Field(
+                    "method", "Attribution method", "choice", "grad_cam", "How the maps are made.",
+                    choices=tuple((name, METHODS[name].title) for name in TUNED_THROUGH), group=TUNING,
+                ),
+                Field(
+                    "term_weight", "Weight of the term, c", "float", 0.0, "0: the metric's published weight.",
+                    0.0, 1000.0, group=TUNING,
+                ),
+                Field(
+                    "keep_weight", "Weight of staying the same", "float", 1.0,
+                    "Of 1 − (cosine of both classifiers' outputs + 1)/2; the released Complexity has 0.",
+                    0.0, 1000.0, group=TUNING,
+                ),
+                Field(
+                    "object_source", "Objects from", "choice", "masks",
+                    "Where the object is, for metrics that need it: the images' masks, their boxes, or people's maps.",
+                    choices=(("masks", "masks"), ("boxes", "boxes"), ("maps", "people's maps")), group=TUNING,
+                ),
+                Field(
+                    "metric_options", "Options of the metric", "text", "",
+                    "name=value, separated by semicolons; empty: its defaults.", group=TUNING,
+                ),
+                LAYER,
+            ),
         ),
     )
 }  # fmt: skip

@@ -52,3 +52,18 @@ class MetricSpec(Spec):
     unit: str = "share"
     stochastic: bool = False
     costly: bool = False
+
+
+@dataclass(frozen=True)
+class LearnableSpec(MetricSpec):
+    """A metric that a copy of a classifier can be tuned for (definitions §5): also an objective's choice.
+
+    plain: the metric of METRICS that gives the same score of maps; its own name where the class is a metric itself.
+    term_weight: c, by which the term counts beside the keep term. keep: whether the released trainer kept the outputs.
+    gradient_norm: largest norm of the gradient; 0: as it is. trained_with: "mask" where the term needs one.
+    """
+
+    plain: str = ""
+    term_weight: float = 1.0
+    gradient_norm: float = 0.0
+    trained_with: tuple[str, ...] = ()

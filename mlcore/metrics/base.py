@@ -129,15 +129,20 @@ class MapMetric(Metric):
         check_lengths(maps=maps, masks=masks, names=names)
         maps = as_maps(maps)
         outcomes: list[float | str] = [NONFINITE_MAP] * len(names)
-        finite = torch.isfinite(maps).flatten(1).all(dim=1).tolist()
+        # Float32 values cannot overflow a float64 sum, and one sum is much cheaper than asking every pixel.
+        finite = maps.flatten(1).sum(dim=1, dtype=torch.float64).isfinite().tolist()
         for rows, stacked in by_size(masks, [row for row, good in enumerate(finite) if good]):
-            large = stacked.to(maps.device) > 0
-            marked = large.flatten(1).any(dim=1)
-            for row in (row for row, any_there in zip(rows, marked.tolist(), strict=True) if not any_there):
-                outcomes[row] = EMPTY_MASK
-            rows = [row for row, any_there in zip(rows, marked.tolist(), strict=True) if any_there]
+            large = stacked.to(maps.device)
+            large = large if large.dtype == torch.bool else large > 0
+            marked = large.view(torch.uint8).flatten(1).any(dim=1).bool()  # bytes: far quicker than `any` of bool
+            if not marked.all():
+                for row in (row for row, any_there in zip(rows, marked.tolist(), strict=True) if not any_there):
+                    outcomes[row] = EMPTY_MASK
+                rows = [row for row, any_there in zip(rows, marked.tolist(), strict=True) if any_there]
+                large = large[marked]
             if rows:
-                for row, value in zip(rows, self.values_of(maps[rows], large[marked]), strict=True):
+                heat = maps if rows == list(range(len(maps))) else maps[rows]
+                for row, value in zip(rows, self.values_of(heat, large), strict=True):
                     outcomes[row] = value
         for name, outcome in zip(names, outcomes, strict=True):
             self.note(name, outcome)
@@ -173,7 +178,10 @@ def by_size(pictures: Masks, rows: Sequence[int]) -> Iterator[tuple[list[int], T
         step = max(1, PIXELS_AT_ONCE // max(1, height * width))
         for start in range(0, len(same), step):
             part = same[start : start + step]
-            yield part, pictures[part] if isinstance(pictures, Tensor) else torch.stack([pictures[row] for row in part])
+            if isinstance(pictures, Tensor):
+                yield part, pictures if len(part) == len(pictures) else pictures[part]
+            else:
+                yield part, torch.stack([pictures[row] for row in part])
 
 
 def feed(metric: Any, batch: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mlcore.attribution.maps import status, upsample
 from mlcore.metrics.base import CONSTANT_MAP, DIFFICULT, MapMetric, Masks, check_lengths
+from mlcore.metrics.dilation import within
 from mlcore.metrics.intervals import bootstrap_interval
 
 
@@ -73,23 +74,11 @@ class PointingGame(MapMetric):
         """1.0 hit, 0.0 miss, or "constant map"."""
         height, width = masks.shape[1:]
         highest = upsample(maps, (height, width)).flatten(1).argmax(dim=1).tolist()
-        areas = masks.cpu().numpy()
+        areas = within(masks.cpu().numpy(), self.tolerance).reshape(len(masks), -1)
         return [
-            CONSTANT_MAP if state == "constant" else self._hit(area, *divmod(place, width))
+            CONSTANT_MAP if state == "constant" else float(area[place])
             for state, area, place in zip(status(maps), areas, highest, strict=True)
         ]
-
-    def _hit(self, area: NDArray[np.bool_], row: int, column: int) -> float:
-        """Only what lies within reach is measured."""
-        if area[row, column]:
-            return 1.0
-        reach = math.ceil(min(self.tolerance, sum(area.shape)))
-        top, left = max(0, row - reach), max(0, column - reach)
-        rows, columns = area[top : row + reach + 1, left : column + reach + 1].nonzero()
-        if not len(rows):
-            return 0.0
-        nearest = int(((rows + top - row) ** 2 + (columns + left - column) ** 2).min())
-        return float(nearest < self.tolerance**2)
 
     def by_class(self) -> dict[int, float]:
         """Accuracy of each class present among the images that count."""

@@ -5,12 +5,14 @@ from mlcore.models.classifiers import Classifier
 from mlcore.models.explanations import Explanation, ExplanationSet
 from mlcore.models.human_maps import HumanMap, HumanMapSet
 from mlcore.models.images import Box, Image, ImageLabel, ImageSet, Mask
+from mlcore.models.pairs import AttributionPair, PairSet
 from mlcore.models.partitions import Partition, PartitionMember
 from mlcore.models.runs import Prediction, Run, RunMetric, Score
 from mlcore.models.supervision import SupervisionItem, SupervisionSet
 from mlcore.models.workers import Worker
 
 __all__ = [
+    "AttributionPair",
     "AuditEntry",
     "Box",
     "Classifier",
@@ -22,6 +24,7 @@ __all__ = [
     "ImageLabel",
     "ImageSet",
     "Mask",
+    "PairSet",
     "Partition",
     "PartitionMember",
     "Prediction",

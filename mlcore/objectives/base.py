@@ -6,7 +6,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.distributed as dist
@@ -31,7 +31,11 @@ class Objective(nn.Module):
     An objective is a module, so that parameters of its own (RES's learned smoothing) reach the optimizer
     through `.parameters()` after `prepare`, and checkpoints through `.state_dict()`. It never holds the
     classifier as a submodule.
+
+    mode: whether the classifier is trained in train or in eval mode (dropout off, BatchNorm's statistics fixed).
     """
+
+    mode: ClassVar[str] = "train"
 
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any]) -> Self:
@@ -45,6 +49,20 @@ class Objective(nn.Module):
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The loss of one batch, in the model's current mode."""
+
+    def measure(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """What the run is chosen by besides accuracy: values of each image (B,) by name, NaN where there is none.
+
+        Asked on the fixed validation part, in eval mode, without a graph. "score" is what the objective improves
+        (`higher_is_better` says which way), "agreement" whether the classifier says what it said before tuning.
+        Empty for an objective that has no such figure.
+        """
+        return {}
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of `measure`'s score."""
+        return True
 
 
 def count_reduce(count: Tensor) -> Tensor:

@@ -25,10 +25,15 @@ FLAGS = [
 ]  # fmt: skip
 
 
+# The browser itself, not the page: a crash, or a picture it could not take on a machine that has too much to do.
+BROWSER_GAVE_UP = ["Protocol error", "Target crashed", "Target page, context or browser has been closed"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(os.path.dirname(__file__)):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=BROWSER_GAVE_UP))
             item.add_marker(pytest.mark.django_db(transaction=True))
 
 
