@@ -10,8 +10,8 @@ irof            100 segments, classifier that costs nothing (superpixels are the
                 side, as for a second method, and left out of Quantus' time) and SqueezeNet, superpixels on both sides
 deletion        28 steps, pixel flipping, classifier that costs nothing, and SqueezeNet
 ris             20 noisy copies, maps and classifier that cost nothing, and SqueezeNet with its input as map
-stochastic      exact stochastic pointing game against 100 points drawn from the map, each a game of its own or all looked
-                up in one distance transform, and against the same expectation by such a transform
+stochastic      exact stochastic pointing game against 100 points drawn from the map, each a game of its own or all
+                looked up in one distance transform, and against the same expectation by such a transform
 """
 
 from __future__ import annotations
