@@ -58,7 +58,12 @@ def map_bytes(stimulus: Stimulus) -> bytes:
 
 
 def picture_bytes(image: Image) -> tuple[bytes, str]:
-    """The picture without its metadata: the file itself where a browser can read it, else re-encoded and upright."""
+    """The picture without its metadata: the file itself where a browser can read it, else re-encoded and upright.
+
+    Raises Http404 for an image that was imported without its picture.
+    """
+    if not image.file:
+        raise Http404
     return _bare(image.file)
 
 

@@ -36,7 +36,9 @@ def _row(
     if number:
         chosen = 1 if number > 0 else 0
     first, second = shown[0], shown[1]
-    left, right = (shown[slot] for slot in common["_order"])
+    # Imported answers may come without the sides that the person saw.
+    order = common["_order"]
+    left, right = (shown[slot]["condition"] for slot in order) if order else (None, None)
     names = common["_class_names"]
     row = {key: value for key, value in common.items() if not key.startswith("_")}
     if row["shown_class"] is None and names:
@@ -44,14 +46,14 @@ def _row(
     return row | {
         "first": first["condition"],
         "second": second["condition"],
-        "left": left["condition"],
-        "right": right["condition"],
+        "left": left,
+        "right": right,
         "chosen": None if chosen is None else shown[chosen]["condition"],
-        "side": "neither" if chosen is None else ("left", "right")[common["_order"].index(chosen)],
+        "side": "neither" if chosen is None else ("left", "right")[order.index(chosen)] if order else None,
         "neither": chosen is None,
         "preference": None if number is None else int(number),
-        "first_classifier": str(first["classifier"]),
-        "second_classifier": str(second["classifier"]),
+        "first_classifier": first["classifier"] and str(first["classifier"]),
+        "second_classifier": second["classifier"] and str(second["classifier"]),
         "first_method": first["method"],
         "second_method": second["method"],
     }

@@ -25,12 +25,13 @@ ALL_CELLS = "all pairs"
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer. `prefers`: slot 0, slot 1 or None for neither; `left`: the slot that this person saw on the left."""
+    """One answer. `prefers`: slot 0, slot 1 or None for neither; `left`: the slot that this person saw on the left,
+    None where nobody kept it (imported answers)."""
 
     person: int
     cell: str
     prefers: int | None
-    left: int
+    left: int | None
     point: float | None = None
     milliseconds: int | None = None
 
@@ -54,7 +55,7 @@ class Tally:
     def add(self, choice: Choice) -> None:
         said = self.people[choice.person]
         said[1 if choice.prefers is None else 2 * choice.prefers] += 1
-        if choice.prefers is not None:
+        if choice.prefers is not None and choice.left is not None:
             self.decided += 1
             self.left += choice.prefers == choice.left
         if choice.point is not None:
@@ -167,7 +168,7 @@ def _choices(study: Study, kinds: Sequence[str]) -> Iterable[Choice]:
     )  # fmt: skip
     for person, arm, order, milliseconds, slot, point in said.order_by("pk").iterator(chunk_size=5000):
         prefers = slot if not point else SECOND if point > 0 else FIRST
-        yield Choice(person, arm or "", prefers, order[0], point, milliseconds)
+        yield Choice(person, arm or "", prefers, order[0] if order else None, point, milliseconds)
 
 
 def tables(found: Mapping[str, Any]) -> list[Table]:

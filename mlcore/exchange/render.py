@@ -23,6 +23,7 @@ __all__ = ["STYLES", "MapUnavailable", "bilinear", "load_map", "map_png", "overl
 STYLES = {"overlay": 0.6, "spotlight": 1.0, "contour": 1.0}
 # A quarter, a half and three quarters of the maximum; a line takes the colour a quarter above its level.
 LEVELS = (64, 128, 191)
+NO_PICTURE = (118, 118, 118)
 FloatMap = NDArray[np.float32]
 Mask = NDArray[np.bool_] | Pictures.Image
 
@@ -164,6 +165,10 @@ def enlarged(image: Image, side: int) -> Pictures.Image:
 
 
 def _picture(image: Image, side: int | None, enlarge: bool = True) -> Pictures.Image:
+    if not image.file:  # imported answers may come without their pictures
+        factor = 1.0 if side is None else side / max(image.width, image.height)
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        return Pictures.new("RGB", size, NO_PICTURE)
     with image.file.open("rb") as stream, Pictures.open(stream) as opened:
         if side is None or (not enlarge and max(opened.size) <= side):
             return opened.convert("RGB")

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from mlcore.models.base import ImmutableModel, UUIDManager, UUIDModel
+from mlcore.models.base import ImmutableModel, UUIDModel
 from mlcore.models.explanations import Explanation, ExplanationSet
 from mlcore.models.images import Image, ImageSet
 
@@ -53,8 +53,6 @@ class AttributionPair(UUIDModel):
     tuned = models.ForeignKey(Explanation, on_delete=models.PROTECT, related_name="+")
     before = models.FloatField(null=True, blank=True)
     after = models.FloatField(null=True, blank=True)
-
-    objects = UUIDManager()
 
     class Meta:
         ordering = ["position"]
