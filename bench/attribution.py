@@ -1,13 +1,14 @@
 """How long maps take beside other people's libraries, on the same weights and pictures, values compared first.
 
-    python -m bench.attribution [--rounds 15] [--batch 4] [--size 224] [--only grad_cam,tame]
+    python -m bench.attribution [--rounds 15] [--batch 4] [--size 224] [--threads 1] [--only grad_cam,tame]
 
 Needs pytorch-grad-cam, torch-cam, captum and zennit for their rows (the environment of `make oracles` has them); a
 library that is not here is named and left out. Each side has a copy of its own of one network (some libraries leave
 hooks on it), set up before the clock starts. Sides of a contest take turns, the order rotates; ratios are of the
-times of one round, so that a busy machine slows all sides alike. Before the clock starts, maps are compared:
-max |ours − theirs| over max |theirs|, after what the library itself does to its maps; the script fails where two that
-have one definition differ.
+times of one round, so that a busy machine slows all sides alike. The clock is the CPU time of the calling thread (of
+the process where there are several threads), which leaves out what other processes take; wall time stands beside it.
+Before the clock starts, maps are compared: max |ours − theirs| over max |theirs|, after what the library itself does
+to its maps; the script fails where two that have one definition differ.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from mlcore.training.classifiers import build
 CLASSES = 1000
 LIBRARIES = {"pytorch-grad-cam": "pytorch_grad_cam", "torch-cam": "torchcam", "captum": "captum", "zennit": "zennit"}
 CAMS = {"grad_cam": "GradCAM", "grad_cam_pp": "GradCAMPlusPlus", "layer_cam": "LayerCAM", "score_cam": "ScoreCAM"}
+LAYERS = {"resnet18": "layer4", "squeezenet1_1": "features", "mobilenet_v2": "features"}
 TORCHCAM = {"grad_cam": "GradCAM", "grad_cam_pp": "GradCAMpp", "layer_cam": "LayerCAM", "score_cam": "ScoreCAM"}
 
 Maps = Callable[[], Tensor]
@@ -140,9 +142,11 @@ def cam_rivals(
     return rivals
 
 
-def grad_cam(model: nn.Module, images: Tensor, targets: Tensor) -> Contest:
-    ours = METHODS["grad_cam"](deepcopy(model))
+def grad_cam(architecture: str, images: Tensor, targets: Tensor) -> Contest:
+    model, layer = network(architecture, images.shape[-1]), LAYERS[architecture]
+    ours = METHODS["grad_cam"](deepcopy(model), layer)
     plain: Any = deepcopy(model)
+    pooled = {} if architecture == "squeezenet1_1" else {"pytorch-grad-cam": "≥ 2.5"}  # a bar of GAP heads
 
     def forward() -> Tensor:
         with torch.no_grad():
@@ -153,22 +157,22 @@ def grad_cam(model: nn.Module, images: Tensor, targets: Tensor) -> Contest:
 
     rivals = [
         Rival("its own forward pass", forward, explained, None, "these are logits", "≤ 1.05", inverse=True),
-        *cam_rivals("grad_cam", model, images, targets, {"pytorch-grad-cam": "≥ 2.5", "torch-cam": "> 1"}),
+        *cam_rivals("grad_cam", model, images, targets, {"torch-cam": "> 1"} | pooled, layer),
     ]
     if here("captum"):
         from captum.attr import LayerGradCam
 
         captum_model: Any = deepcopy(model)
-        layer = LayerGradCam(captum_model, captum_model.layer4)
+        method = LayerGradCam(captum_model, captum_model.get_submodule(layer))
         rivals.append(
             Rival(
                 "captum",
-                lambda: layer.attribute(images, targets, relu_attributions=True)[:, 0].detach(),
+                lambda: method.attribute(images, targets, relu_attributions=True)[:, 0].detach(),
                 explained,
                 bar="> 1",
             )
         )
-    return Contest("Grad-CAM, ResNet-18", rivals)
+    return Contest(f"Grad-CAM, {architecture}", rivals)
 
 
 def gradients(name: str, model: nn.Module, images: Tensor, targets: Tensor) -> Contest:
@@ -264,25 +268,34 @@ def difference(rival: Rival) -> float:
     return float((theirs - ours).abs().max() / theirs.abs().max().clamp(min=1e-12))
 
 
-def seconds(side: Maps) -> float:
-    start = time.perf_counter()
-    side()
-    return time.perf_counter() - start
+@dataclass
+class Times:
+    """Seconds of one side, a value a round."""
+
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+
+    def take(self, side: Maps) -> None:
+        clock = time.thread_time if torch.get_num_threads() == 1 else time.process_time
+        wall, cpu = time.perf_counter(), clock()
+        side()
+        self.cpu.append(clock() - cpu)
+        self.wall.append(time.perf_counter() - wall)
 
 
-def measure(rival: Rival, rounds: int) -> tuple[float, float, list[float]]:
-    """Median seconds of ours and theirs, and the quartiles of the paired ratios, after one round to warm up."""
-    ours, theirs = [], []
+def measure(rival: Rival, rounds: int) -> tuple[Times, Times]:
+    """Times of ours and theirs, in turns, after one round to warm up."""
+    warm, ours, theirs = Times(), Times(), Times()
     for turn in range(rounds + 1):
         pair = [(rival.ours, ours), (rival.theirs, theirs)]
         for side, found in pair if turn % 2 else pair[::-1]:
-            taken = seconds(side)
-            if turn:
-                found.append(taken)
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    if rival.inverse:
-        ratios = [1 / ratio for ratio in ratios]
-    return statistics.median(ours), statistics.median(theirs), statistics.quantiles(ratios, n=4)
+            (found if turn else warm).take(side)
+    return ours, theirs
+
+
+def quartiles(ours: list[float], theirs: list[float], inverse: bool) -> list[float]:
+    """Of the paired ratios theirs ÷ ours, or ours ÷ theirs."""
+    return statistics.quantiles([a / b if inverse else b / a for a, b in zip(ours, theirs, strict=True)], n=4)
 
 
 def report(contest: Contest, rounds: int) -> bool:
@@ -292,13 +305,16 @@ def report(contest: Contest, rounds: int) -> bool:
         apart = difference(rival)
         right = rival.tolerance is None or apart <= rival.tolerance
         agree &= right
-        mine, other, (low, middle, high) = measure(rival, contest.rounds or rounds)
+        ours, theirs = measure(rival, contest.rounds or rounds)
+        low, middle, high = quartiles(ours.cpu, theirs.cpu, rival.inverse)
+        wall = quartiles(ours.wall, theirs.wall, rival.inverse)[1]
+        mine, other = statistics.median(ours.cpu), statistics.median(theirs.cpu)
         ratio = f"{middle:.2f} ({low:.2f} – {high:.2f})" + (" ours ÷ it" if rival.inverse else "")
         value = "–" if rival.inverse else f"{apart:.1e}" + ("" if right else " DIFFERS")
         value += f" ({rival.why})" if rival.why and not rival.inverse else ""
         print(
-            f"| {contest.title} | {rival.name} | {1000 * mine:.0f} | {1000 * other:.0f} | {ratio} | {rival.bar} | "
-            f"{value} |",
+            f"| {contest.title} | {rival.name} | {1000 * mine:.0f} | {1000 * other:.0f} | {ratio} | {wall:.2f} | "
+            f"{rival.bar} | {value} |",
             flush=True,
         )
     return agree
@@ -320,7 +336,9 @@ def contests(wanted: set[str], batch: int, size: int) -> list[Callable[[], Conte
         return Contest("Score-CAM, ResNet-18's layer2 (128 channels), one picture of 64 px", rivals, rounds=3)
 
     made: dict[str, Callable[[], Contest]] = {
-        "grad_cam": lambda: grad_cam(network("resnet18", size), images, targets),
+        "grad_cam": lambda: grad_cam("resnet18", images, targets),
+        "grad_cam_squeezenet": lambda: grad_cam("squeezenet1_1", images, targets),
+        "grad_cam_mobilenet": lambda: grad_cam("mobilenet_v2", images, targets),
         "grad_cam_pp": lambda: cams("grad_cam_pp"),
         "layer_cam": lambda: cams("layer_cam"),
         "score_cam": score_cam,
@@ -342,14 +360,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--only", default="", help="names of contests, separated by commas")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     absent = [name for name in LIBRARIES if not here(name)]
     print(
         f"batch {options.batch}, {options.size} px, {options.rounds} rounds, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}" + (f"; not here: {', '.join(absent)}" if absent else "")
     )
-    print("| method | beside | ours ms | it ms | it ÷ ours: median (quartiles) | bar | max difference |")
-    print("|---|---|---|---|---|---|---|")
+    print("| method | beside | ours CPU ms | it | it ÷ ours: median (quartiles) | wall | bar | max difference |")
+    print("|---|---|---|---|---|---|---|---|")
     wanted = {name for name in options.only.split(",") if name}
     agree = True
     for make in contests(wanted, options.batch, options.size):

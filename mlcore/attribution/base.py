@@ -76,16 +76,21 @@ def resolve_targets(logits: Tensor, targets: Targets) -> Tensor:
     """Classes (B,) as int64 on the logits' device. Raises ValueError where they do not fit the logits."""
     if callable(targets) and not isinstance(targets, Tensor):
         targets = targets(logits.detach())
+    return as_classes(targets, len(logits), logits.shape[1], logits.device)
+
+
+def as_classes(targets: Tensor | int, images: int, classes: int, device: torch.device) -> Tensor:
+    """`resolve_targets` where logits (images, classes) are not at hand, and no function that asks for them."""
     if isinstance(targets, Tensor) and not targets.dim():
         targets = int(targets)
     if isinstance(targets, int):
-        targets = torch.full((len(logits),), targets)
-    chosen = _ordinary(targets.to(device=logits.device, dtype=torch.int64))
-    if chosen.shape[:1] != logits.shape[:1] or chosen.dim() > 2:
-        raise ValueError(f"{len(logits)} images need as many target classes, not {tuple(chosen.shape)}.")
-    if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= logits.shape[1]):
+        targets = torch.full((images,), targets)
+    chosen = _ordinary(targets.to(device=device, dtype=torch.int64))
+    if len(chosen) != images or chosen.dim() > 2:
+        raise ValueError(f"{images} images need as many target classes, not {tuple(chosen.shape)}.")
+    if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= classes):
         raise ValueError(
-            f"The classifier has classes 0 to {logits.shape[1] - 1}; "
+            f"The classifier has classes 0 to {classes - 1}; "
             f"targets reach from {int(chosen.min())} to {int(chosen.max())}."
         )
     return chosen
@@ -119,11 +124,15 @@ def _ordinary(tensor: Tensor) -> Tensor:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Eval mode and a random state of its own inside the block; afterwards both are as they were, module by module."""
     modes = [(module, module.training) for module in model.modules()]
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    # Before CUDA is started no parameter can be on a GPU, and asking each of them takes longer than a small layer.
+    looked = model.parameters() if torch.cuda.is_initialized() else ()
+    devices = {parameter.device for parameter in looked if parameter.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(devices)):
         try:
-            model.eval()
+            if any(training for _, training in modes):
+                model.eval()
             yield
         finally:
             for module, training in modes:
-                module.training = training
+                if module.training != training:  # to set it is what costs
+                    module.training = training

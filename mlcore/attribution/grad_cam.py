@@ -93,15 +93,13 @@ class GradCAM(LayerGradient):
         return logits if recording else logits.detach(), maps
 
     def _explain(self, images: Tensor, targets: Targets) -> Tensor:
-        with capture(self.model, self.layer, cut=self.head is None, layout=self.layout) as captured:
-            logits = class_scores(self.model(images))
-        raw = self._raw_maps(logits, captured.output, resolve_targets(logits, targets), create_graph=False)
+        raw = self._raw_maps(*self._look(images, targets), create_graph=False)
         maps = self._finish(raw.detach(), self.relu_in_explain)
         return upsample(maps, _HARMONY_SIZE) if self.preset == "harmony" else maps
 
     def _raw_maps(
         self,
-        logits: Tensor,
+        logits: Tensor | None,
         features: Tensor,
         targets: Tensor,
         *,

@@ -51,7 +51,7 @@ class ClosedFormHead:
             else:
                 share = (features.detach() > 0).to(features.dtype).mean(dim=(2, 3))
                 weight = weight * (share if weight.dim() == 2 else share[:, None])
-        score = torch.einsum("bchw,bc->bhw" if weight.dim() == 2 else "bchw,btc->bthw", features, weight)
+        score = _weighted_sum(features, weight)
         if self.kind != "conv_relu_pool":
             return score / cells
         positive = self._positive(score, targets)
@@ -66,7 +66,7 @@ class ClosedFormHead:
         if self.kind == "relu_pool_linear":
             return gradient * (features.detach() > 0).to(gradient.dtype)
         if self.kind == "conv_relu_pool":
-            score = torch.einsum("bchw,bc->bhw", features.detach(), weight)
+            score = _weighted_sum(features.detach(), weight)
             return gradient * self._positive(score, targets)[:, None]
         return gradient
 
@@ -79,6 +79,13 @@ class ClosedFormHead:
         bias = self.module.bias
         logit = score.detach() if bias is None else score.detach() + bias.detach()[targets][..., None, None]
         return (logit > 0).to(score.dtype)
+
+
+def _weighted_sum(features: Tensor, weight: Tensor) -> Tensor:
+    """Σ_c w_c A_c: (B, C, h, w) with (B, C) → (B, h, w), with (B, T, C) → (B, T, h, w). As einsum, without its copy."""
+    rows = weight if weight.dim() == 3 else weight[:, None]
+    maps = torch.bmm(rows, features.flatten(2)).unflatten(2, features.shape[2:])
+    return maps if weight.dim() == 3 else maps[:, 0]
 
 
 def closed_form_head(model: nn.Module, layer: str) -> ClosedFormHead | None:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mlcore.attribution.base import Attribution, Targets, class_scores, resolve_targets
+from mlcore.attribution.base import Attribution, Targets, as_classes, class_scores, resolve_targets
 from mlcore.attribution.head import ClosedFormHead, closed_form_head
 from mlcore.attribution.layers import Layout, canonical, capture, check_layout, default_layer, find_layer, unwrap
 
@@ -54,13 +54,25 @@ class LayerGradient(Attribution):
         float64.
         """
 
+    def _look(self, images: Tensor, targets: Targets) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Logits (B, K), A and classes of one forward pass without a graph before the layer.
+
+        Where the closed form needs no logits, and nobody chooses the classes by them, it ends at the layer: None.
+        """
+        if self.head is None or not isinstance(targets, Tensor | int):
+            with capture(self.model, self.layer, cut=self.head is None, layout=self.layout) as captured:
+                logits = class_scores(self.model(images))
+            return logits, captured.output, resolve_targets(logits, targets)
+        with capture(self.model, self.layer, stop=True, layout=self.layout) as captured:
+            self.model(images)
+        features = captured.output
+        return None, features, as_classes(targets, len(features), len(self.head.weight), features.device)
+
     def _explain(self, images: Tensor, targets: Targets) -> Tensor:
         """One forward pass for all classes; targets (B,) → (B, h, w), (B, T) → (B, T, h, w)."""
-        with capture(self.model, self.layer, cut=self.head is None, layout=self.layout) as captured:
-            logits = class_scores(self.model(images))
-        chosen = resolve_targets(logits, targets)
+        logits, output, chosen = self._look(images, targets)
         columns = chosen[:, None] if chosen.dim() == 1 else chosen
-        features = at_least_float32(captured.output.detach())
+        features = at_least_float32(output.detach())
         maps = []
         with torch.autocast(features.device.type, enabled=False):
             for number, column in enumerate(columns.unbind(1), start=1):
@@ -68,7 +80,7 @@ class LayerGradient(Attribution):
                     gradient = self.head.gradient(features, column)
                 else:
                     more = number < columns.shape[1]
-                    gradient = score_gradient(logits, captured.output, column, retain_graph=more)
+                    gradient = score_gradient(logits, output, column, retain_graph=more)
                 maps.append(self._combine(features, at_least_float32(gradient.detach())))
         return maps[0] if chosen.dim() == 1 else torch.stack(maps, dim=1)
 
@@ -77,12 +89,13 @@ class LayerGradient(Attribution):
 
 
 def score_gradient(
-    logits: Tensor, features: Tensor, targets: Tensor, *, create_graph: bool = False, retain_graph: bool = False
+    logits: Tensor | None, features: Tensor, targets: Tensor, *, create_graph: bool = False, retain_graph: bool = False
 ) -> Tensor:
     """∂ Σ_b y_{b, t_b} / ∂ features: logits (B, K), targets (B,) → the features' shape.
 
     No parameter's `.grad` is touched, as `.backward()` would.
     """
+    assert logits is not None  # only the closed form does without
     chosen = logits.gather(1, targets[:, None]).sum()
     (gradient,) = torch.autograd.grad(chosen, features, create_graph=create_graph, retain_graph=retain_graph)
     return gradient

@@ -94,9 +94,19 @@ class Captured:
         return self._output
 
 
+class _FarEnough(BaseException):
+    """Ends a forward pass; no classifier catches it by mistake, as it might an Exception."""
+
+
 @contextmanager
 def capture(
-    model: nn.Module, layer: str, *, require_grad: bool = False, cut: bool = False, layout: Layout = "auto"
+    model: nn.Module,
+    layer: str,
+    *,
+    require_grad: bool = False,
+    cut: bool = False,
+    stop: bool = False,
+    layout: Layout = "auto",
 ) -> Iterator[Captured]:
     """Read the output of `layer` as (B, C, h, w) during a forward pass inside the block; the hook goes even on error.
 
@@ -106,6 +116,7 @@ def capture(
     require_grad: the output can be differentiated by even where all parameters before it are frozen.
     cut: everything before the layer runs without a graph and everything after it with one (call the model
         under `torch.no_grad()`; the block that set it puts the mode back). Implies `require_grad`.
+    stop: the forward pass ends at the layer, and with it the block; nothing behind the layer is computed.
     layout: how the layer lays out what it gives: "channels_first" (B, C, h, w), "channels_last" (B, h, w, C) or
         "tokens" (B, h·w, C), with or without a class token in front; "auto" knows torchvision's families. Whatever
         it is, the network goes on with what the layer gave.
@@ -132,11 +143,17 @@ def capture(
         else:
             kept = to_map(output)
         captured._output = kept
+        if stop:
+            raise far_enough
         return back(kept, output)
 
+    far_enough = _FarEnough()
     handle = module.register_forward_hook(read)
     try:
         yield captured
+    except _FarEnough as reached:
+        if reached is not far_enough:
+            raise
     finally:
         handle.remove()
 

@@ -129,8 +129,36 @@ def test_a_network_that_breaks_is_left_as_it_was(name: str, how: Callable[[Fragi
     how(model)
     before = traces(model)
     with pytest.raises(RuntimeError, match="the network broke"):
-        method.explain(images(), torch.tensor([0, 1, 2]))
+        method.explain(images(), lambda logits: torch.tensor([0, 1, 2]))
     assert_same(before, traces(model))
+
+
+@pytest.mark.parametrize("name", ["grad_cam closed", "grad_cam_pp closed"])
+@pytest.mark.parametrize("targets", [1, torch.tensor([0, 1, 2]), torch.tensor([[0, 1], [1, 2], [3, 3]])])
+def test_a_closed_form_ends_the_forward_pass_at_the_layer(name: str, targets: int | Tensor) -> None:
+    model = trained_a_little()
+    method = METHODS[name](model)
+    each = torch.as_tensor(targets)
+    expected = method.explain(images(), lambda logits: each.expand(3, *each.shape[1:]))
+    break_after(model)
+    before = traces(model)
+    assert torch.equal(method.explain(images(), targets), expected)
+    assert_same(before, traces(model))
+    with pytest.raises(ValueError, match="0 to 3"):
+        method.explain(images(), 4)
+    with pytest.raises(RuntimeError, match="the network broke"):
+        method.explain(images(), lambda logits: logits.argmax(1))
+
+
+def test_a_stop_that_is_not_ones_own_goes_on_to_whom_it_belongs() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten())
+    with capture(model, "0", stop=True) as outer, capture(model, "1", stop=True) as inner:
+        model(images(dtype=torch.float32))
+        raise AssertionError("the forward pass went on")
+    assert outer.output.shape == (3, 2, 18, 18)
+    with pytest.raises(ValueError, match="did not come through"):
+        _ = inner.output
+    assert not any(module._forward_hooks for module in model)
 
 
 @pytest.mark.parametrize("form", FORMS)
