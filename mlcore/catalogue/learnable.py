@@ -1,11 +1,15 @@
 """Metrics that a copy of a classifier can be tuned for (definitions §5), each with the metric of the same score."""
 
+import math
+from typing import Any
+
 from mlcore.catalogue.fields import Field
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.spec import LearnableSpec
 
 GROUP = "Term"
 HARMONY = "HARMONY; definitions §5"
+COMBINED = "combined"
 
 
 def _of(plain: str, name: str, path: str, summary: str, weight: float, **more: object) -> LearnableSpec:
@@ -51,7 +55,7 @@ LEARNABLE: dict[str, LearnableSpec] = {
         ),
         _of("complexity", "complexity", "complexity.Complexity", "The map is small and sparse.", 0.1),
         LearnableSpec(
-            "combined",
+            COMBINED,
             "Combined",
             "mlcore.metrics.learnable.combined.Combined",
             "A weighted sum of the others, each by its own weight.",
@@ -60,7 +64,7 @@ LEARNABLE: dict[str, LearnableSpec] = {
             higher_is_better=True,
             unit="",
             costly=True,
-            plain="combined",
+            plain=COMBINED,
             fields=(
                 Field(
                     "parts", "Metrics and weights", "text", "rma=0.05,focus=0.01",
@@ -72,3 +76,73 @@ LEARNABLE: dict[str, LearnableSpec] = {
     )
 }  # fmt: skip
 """By name. A researcher's own is added by a plug-in (mlcore.catalogue.plugins)."""
+
+
+def options_of(name: str, text: str) -> dict[str, Any]:
+    """The options that "name=value; name=value" gives to a learnable metric, each in its own type.
+
+    Raises ValueError with a sentence for what cannot be read, for an option that the metric has not, and for a value
+    that does not fit it.
+    """
+    spec = LEARNABLE[name]
+    known = {field.name: field for field in (*_fields_of(spec.plain), *spec.fields)}
+    found: dict[str, Any] = {}
+    for part in (part.strip() for part in text.split(";")):
+        if not part:
+            continue
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key:
+            raise ValueError(f"“{part}” is not an option: write name=value, separated by semicolons.")
+        if key not in known:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise ValueError(f"{spec.title} has no option “{key}”. {has}")
+        if key in found:
+            raise ValueError(f"The option “{key}” is given twice.")
+        try:
+            found[key] = known[key].clean(value)
+        except ValueError as error:
+            raise ValueError(f"{known[key].label}: {error}") from None
+    return found
+
+
+def parts_of(text: str) -> dict[str, float]:
+    """The metrics and weights that "rma=0.05, focus=0.01" puts together for the combined metric.
+
+    Raises ValueError with a sentence where a metric is unknown or given twice, or a weight is no number above 0.
+    """
+    found: dict[str, float] = {}
+    for part in (part.strip() for part in text.split(",")):
+        if not part:
+            continue
+        name, equals, weight = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in LEARNABLE or name == COMBINED:
+            known = ", ".join(one for one in LEARNABLE if one != COMBINED)
+            raise ValueError(f"“{part}” is no metric with its weight, such as rma=0.05. Metrics: {known}.")
+        if name in found:
+            raise ValueError(f"{LEARNABLE[name].title} is given twice.")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise ValueError(f"The weight of {LEARNABLE[name].title} is a number above 0, not “{weight}”.")
+        found[name] = number
+    if not found:
+        raise ValueError("Combined needs one metric or more, such as rma=0.05.")
+    return found
+
+
+def needs_objects(name: str, text: str = "") -> bool:
+    """Whether a metric with these options (as for `options_of`) is trained with objects: masks, boxes, people's maps.
+
+    Raises ValueError as `options_of` and `parts_of` do.
+    """
+    spec, options = LEARNABLE[name], options_of(name, text)
+    if name != COMBINED:
+        return "mask" in spec.trained_with
+    parts = parts_of(str(options.get("parts", spec.fields[0].default)))
+    return any("mask" in LEARNABLE[part].trained_with for part in parts)
+
+
+def _fields_of(plain: str) -> tuple[Field, ...]:
+    return METRICS[plain].fields if plain in METRICS else ()

@@ -70,9 +70,7 @@ class Focus(Metric):
         count = len(images) // 4
         pictures = mosaics(images)
         classes = self.engine.probabilities(pictures).argmax(1)
-        # Probability of the mosaic's class for each of its four images, (4, count).
-        own = self.engine.probabilities(images).view(4, count, -1)
-        quadrant = own.gather(2, classes.view(1, count, 1).expand(4, -1, -1))[..., 0].argmax(0)
+        quadrant = quadrant_of(self.engine.probabilities(images), classes)
         size = self.engine.size_for(images)
         maps = torch.cat(
             [
@@ -81,7 +79,7 @@ class Focus(Metric):
             ]
         )
         heat = upsample(maps.clamp(min=0), (pictures.shape[2], pictures.shape[3])).double()
-        shares = quarters(heat).gather(1, quadrant[:, None])[:, 0] / (heat.sum(dim=(1, 2)) + 1e-9)
+        shares = share_in(heat, quadrant)
         empty = (heat.amax(dim=(1, 2)) == 0).tolist()
         for index, (state, share) in enumerate(zip(status(maps), shares.tolist(), strict=True)):
             four = tuple(names[part * count + index] for part in range(4))
@@ -125,3 +123,14 @@ def quarters(heat: Tensor) -> Tensor:
     rows, columns = heat.shape[1] // 2, heat.shape[2] // 2
     parts = [heat[:, down : down + rows, right : right + columns] for down in (0, rows) for right in (0, columns)]
     return torch.stack([part.sum(dim=(1, 2)) for part in parts], dim=1)
+
+
+def quadrant_of(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """Which of its four images gives each mosaic's class (b,) the highest probability: (4b, K) → (b,) in 0…3."""
+    own = probabilities.view(4, len(classes), -1)
+    return own.gather(2, classes.view(1, -1, 1).expand(4, -1, -1))[..., 0].argmax(0)
+
+
+def share_in(heat: Tensor, quadrant: Tensor) -> Tensor:
+    """Σ in one quadrant (b,) of maps (b, H, W) ÷ (Σ + 1e-9): (b,). Differentiable."""
+    return quarters(heat).gather(1, quadrant[:, None])[:, 0] / (heat.sum(dim=(1, 2)) + 1e-9)

@@ -14,8 +14,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-Explain = Callable[[Tensor, Tensor], Tensor]
-"""(images (B, 3, H, W), targets (B,)) → maps (B, H, W): clamped at 0, bilinear at the images' size."""
+Explain = Callable[[Tensor, Any], Tensor]
+"""(images (B, 3, H, W), targets (B,)) → maps (B, H, W): clamped at 0, bilinear at the images' size.
+
+Instead of classes, targets may be a function of the logits (B, K) that gives them: one pass then does for both.
+"""
 
 
 @dataclass
@@ -26,7 +29,8 @@ class Step:
     logits (B, K) of the tuned copy, with graph; maps (B, H, W) of the tuned copy for `targets`, clamped at 0, at the
     images' size, with a graph where the metric's `trains_maps` says so; masks (B, H, W) bool or None, the objects.
     model: the tuned copy in eval mode; explain: its maps of other images, with graph; agreement: share of the previous
-    batch on which both classifiers said the same (1 before the first). generator: this step's chance, seeded.
+    batch on which both classifiers said the same (1 before the first). generator: this step's chance, seeded, on the
+    CPU whatever device the images are on.
     """
 
     model: nn.Module
@@ -45,12 +49,15 @@ class LearnableMetric(ABC):
     """A metric that a copy of a classifier can be tuned for.
 
     better_higher: whether a high score is good. trains_maps: whether the term goes back through `Step.maps`.
-    options: the metric's own (`fields` of its spec).
+    needs_masks: whether score and term need the objects. group: how many images are scored together (a mosaic's
+    four); fewer have no score. options: the metric's own (`fields` of its spec).
     """
 
     name: ClassVar[str]
     better_higher: ClassVar[bool]
     trains_maps: ClassVar[bool] = True
+    needs_masks: ClassVar[bool] = False
+    group: ClassVar[int] = 1
 
     def __init__(self, **options: Any) -> None:
         if options:
