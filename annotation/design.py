@@ -1,7 +1,7 @@
 """What is asked for when a study is made, checked and made whole before anything is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from annotation.errors import StudyRefused
@@ -92,7 +92,7 @@ def conditions_of(
     if design.conditions == Conditions.TOGETHER:
         if len(given) > 1:
             raise StudyRefused("Where everything stands in one trial there is one condition only.")
-        return [Group("", given[0].sets)]
+        return [replace(given[0], name="")]
     return _named(given)
 
 
@@ -114,7 +114,7 @@ def _named(groups: Sequence[Group]) -> list[Group]:
             raise StudyRefused(f"The name of a condition has at most 80 characters: “{name[:40]}…”.")
         if name in {other.name for other in named}:
             raise StudyRefused(f"Two conditions are called “{name}”.")
-        named.append(Group(name, group.sets))
+        named.append(replace(group, name=name))
     return named
 
 

@@ -77,7 +77,10 @@ def create_study(
         conditions=str(design.conditions),
         image_once=bool(design.image_once),
     )
-    built = _write_trials(study, study_kind, design, shown, _images(image_set, images, sets), cleaned)
+    _check_own_images(image_set, shown)
+    shared = any(group.images is None for group in shown)
+    chosen = _images(image_set, images, sets) if shared else ()
+    built = _write_trials(study, study_kind, design, shown, chosen, cleaned)
     if not built.trials:
         raise StudyRefused(_nothing_to_show(built.left_out, sets))
     if design.lists is not None:
@@ -97,7 +100,7 @@ def create_study(
             "trials": built.trials,
             "left_out": dict(built.left_out),
             "explanation_sets": [str(item.uuid) for item in sets],
-            "groups": [{"name": group.name, "sets": [str(item.uuid) for item in group.sets]} for group in shown],
+            "groups": [group.written() for group in shown],
         },
     )
     study.save(update_fields=["current"])
@@ -120,7 +123,10 @@ def groups_of(study: Study) -> list[Group]:
     missing = wanted - set(sets)
     if missing:
         raise StudyRefused("A set of maps of this study is gone, so no further trial can be made from it.")
-    return [Group(group["name"], tuple(sets[name] for name in group["sets"])) for group in written]
+    return [
+        Group(group["name"], tuple(sets[name] for name in group["sets"]), conditions=tuple(group.get("conditions", ())))
+        for group in written
+    ]
 
 
 # --- trials around the main ones ------------------------------------------------------------------------------------
@@ -220,6 +226,13 @@ def _images(
         if image.image_set_id != image_set.pk:
             raise StudyRefused(f"Image {image.name} does not belong to “{image_set}”.")
     return listed
+
+
+def _check_own_images(image_set: ImageSet, groups: Sequence[Group]) -> None:
+    for group in groups:
+        for image in group.images or ():
+            if image.image_set_id != image_set.pk:
+                raise StudyRefused(f"Image {image.name} does not belong to “{image_set}”.")
 
 
 def _write_trials(

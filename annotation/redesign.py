@@ -5,8 +5,9 @@ from typing import Any
 from django.db import transaction
 
 from annotation.errors import StudyRefused
-from annotation.making import TrialItem, add_trials, create_study
+from annotation.making import Group, TrialItem, add_trials, create_study
 from annotation.models import Participant, Study
+from annotation.models.studies import Phase
 from annotation.people import erase
 from annotation.trial_tables import EXTRA_PHASES
 from mlcore.models import AuditEntry
@@ -16,15 +17,16 @@ from mlcore.models import AuditEntry
 def redesign(study: Study, actor: Any, **arguments: Any) -> Study:
     """A draft made anew by `create_study(**arguments)`; address, invitations, pictures and added trials are kept.
 
-    Looks at the draft are forgotten. Raises StudyRefused: the study is not a draft, the new design cannot be, or an
-    added trial shows an image or a condition that is no longer there.
+    Looks at the draft are forgotten. A study of attribution pairs keeps its maps and images, whatever is asked for.
+    Raises StudyRefused: the study is not a draft, the new design cannot be, or an added trial shows an image or a
+    condition that is no longer there.
     """
     old = Study.objects.select_for_update().get(pk=study.pk)
     if old.state != Study.State.DRAFT:
         raise StudyRefused(f"“{old}” is {old.state}: its images and conditions stay. Copy it to change them.")
     for person in old.participants.filter(kind=Participant.Kind.PREVIEW):
         erase(person)
-    new = create_study(owner=old.owner, **arguments)
+    new = create_study(owner=old.owner, **_with_pairs(old, arguments))
     for phase in EXTRA_PHASES:
         items = _items(old, phase)
         if items:
@@ -38,6 +40,27 @@ def redesign(study: Study, actor: Any, **arguments: Any) -> Study:
     new.save(update_fields=["uuid", "join_key", "created"])
     AuditEntry.write(actor, "study.redesign", new, after={"conditions": new.conditions, "mode": new.mode})
     return new
+
+
+def _with_pairs(old: Study, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the groups' own images: which map belongs to which picture was decided with the pairs."""
+    written = old.version.settings.get("groups", [])
+    if not any("pair_set" in group for group in written):
+        return arguments
+    asked = arguments.get("groups") or [Group("", tuple(arguments.get("explanation_sets", ())))]
+    if [[str(item.uuid) for item in group.sets] for group in asked] != [group["sets"] for group in written]:
+        raise StudyRefused("The maps of this study are attribution pairs and stay as they are. Make a study of others.")
+    groups = []
+    for group, kept in zip(asked, written, strict=True):
+        trials = old.trials.filter(phase=Phase.MAIN).select_related("image").order_by("pk")
+        if old.conditions != Study.Conditions.TOGETHER:
+            trials = trials.filter(arm__name=kept["name"])
+        images = tuple(trial.image for trial in trials)
+        about = {key: value for key, value in kept.items() if key not in ("name", "sets", "conditions")}
+        groups.append(Group(group.name, group.sets, images, tuple(kept.get("conditions", ())), about))
+    return {key: value for key, value in arguments.items() if key not in ("images", "explanation_sets")} | {
+        "groups": groups
+    }
 
 
 @transaction.atomic

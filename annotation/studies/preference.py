@@ -76,7 +76,7 @@ class Preference(Kind):
         ),
         Field(
             "colormap", "Colours", "choice", "cividis", "Of the overlay.",
-            choices=(("cividis", "cividis"), ("magma", "magma")),
+            choices=(("cividis", "cividis"), ("magma", "magma"), ("reds", "white to red")),
         ),
         Field("opacity", "Opacity", "float", 0.6, "Of the overlay.", 0.0, 1.0),
         Field("change_view", "People may change the view", "bool", True, "Off: everyone sees the maps in one way."),

@@ -21,10 +21,21 @@ class Group:
 
     Where everything stands together in one trial there is one group without a name. A group without sets is the
     condition "no explanation".
+
+    images: the group's own, where its trials show others than those of the study. conditions: what each set is called,
+    in their order; empty: by classifier and method. about: what the study keeps of the group beside name and sets.
     """
 
     name: str
     sets: tuple[ExplanationSet, ...] = ()
+    images: tuple[Image, ...] | None = None
+    conditions: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def written(self) -> dict[str, Any]:
+        """How the study's settings keep it."""
+        kept = {"name": self.name, "sets": [str(item.uuid) for item in self.sets]}
+        return dict(self.about) | kept | ({"conditions": list(self.conditions)} if self.conditions else {})
 
 
 @dataclass
@@ -48,13 +59,14 @@ def build(
 ) -> Built:
     """Write the trials: one for each image and group. Their order follows from the study's seed and the images alone.
 
-    An image that one group cannot show is left out of all, so that conditions are compared on the same images.
+    An image that one group cannot show is left out of all that show it, so that conditions are compared on the same
+    images; groups with images of their own show those.
     Raises StudyRefused where an image has no map in one of the sets, or no class to show.
     """
     maker = Maker(study, groups, settings)
     built = Built()
-    for batch in in_batches(images, BATCH):
-        facts = maker.facts(batch)
+    for batch, together in _portions(images, groups):
+        facts = maker.facts(batch, [group for _, group in together])
         trials, stimuli = [], []
         for image in batch:
             reason = maker.reason_to_leave_out(facts, image)
@@ -62,7 +74,7 @@ def build(
                 built.left_out[reason] += 1
                 continue
             built.images += 1
-            for index, group in enumerate(groups):
+            for index, group in together:
                 trial, shown = maker.make(facts, image, group, phase)
                 seed = f"{study.seed}/{image.sha256}" + (f"/{group.name}" if group.name else "")
                 trial.random_key = random.Random(seed).getrandbits(RANDOM_KEY_BITS)
@@ -78,6 +90,20 @@ def build(
     return built
 
 
+def _portions(
+    images: Iterable[Image], groups: Sequence[Group]
+) -> Iterator[tuple[list[Image], list[tuple[int, Group]]]]:
+    """Batches of images, each with the groups that show them and their places among all."""
+    numbered = list(enumerate(groups))
+    shared = [(index, group) for index, group in numbered if group.images is None]
+    if shared:
+        for batch in in_batches(images, BATCH):
+            yield batch, shared
+    for index, group in numbered:
+        for batch in in_batches(group.images or (), BATCH):
+            yield batch, [(index, group)]
+
+
 class Maker:
     """Trials of a study in memory, from images and groups."""
 
@@ -88,13 +114,16 @@ class Maker:
         self.kind = kind_of(study)
         self.arms = {arm.name: arm for arm in study.arms.all()}
         self.sets = list({item.pk: item for group in groups for item in group.sets}.values())
-        self.conditions = {group.name: condition_names(group.sets) for group in groups}
+        self.conditions = {group.name: list(group.conditions) or condition_names(group.sets) for group in groups}
 
-    def facts(self, images: list[Image]) -> "_Facts":
-        return _Facts.of(self.study, images, self.sets, str(self.settings.get("shown_class", "none")))
+    def facts(self, images: list[Image], groups: Sequence[Group] | None = None) -> "_Facts":
+        """What the trials of these groups (all, where none are named) say of these images."""
+        wanted = self.groups if groups is None else groups
+        sets = list({item.pk: item for group in wanted for item in group.sets}.values())
+        return _Facts.of(self.study, images, sets, str(self.settings.get("shown_class", "none")))
 
     def reason_to_leave_out(self, facts: "_Facts", image: Image) -> str:
-        maps = [facts.map_of(image, item) for item in self.sets] if self.kind.maps_at_most else []
+        maps = [facts.map_of(image, item) for item in facts.sets] if self.kind.maps_at_most else []
         for found in maps:
             if found.payload not in self.kind.payloads:
                 shown = Explanation.Payload(found.payload).label

@@ -3,6 +3,7 @@
 cividis: Nuñez, Anderton, Renslow, PLOS ONE 13 (2018), the same to people with and without colour blindness.
 magma: Nathaniel Smith and Stéfan van der Walt, released as CC0. Both tables were written out once from matplotlib
 (its licence is BSD-compatible); a test holds them to it.
+"reds" goes evenly from white to red, as HARMONY's people saw it.
 Maps with a sign take "rdbu": Cynthia Brewer's RdBu of eleven colours (ColorBrewer 2.0) with pure white for zero, red
 for what speaks for the class and blue for what speaks against it.
 """
@@ -66,8 +67,15 @@ def _diverging(anchors: str) -> NDArray[np.uint8]:
     return made
 
 
+def _reds() -> NDArray[np.uint8]:
+    table = np.repeat(np.arange(255, -1, -1, dtype=np.uint8)[:, None], 3, axis=1)
+    table[:, 0] = 255
+    table.flags.writeable = False
+    return table
+
+
 # name → (256, 3) uint8, RGB
-COLORMAPS: dict[str, NDArray[np.uint8]] = {"cividis": _table(_CIVIDIS), "magma": _table(_MAGMA)}
+COLORMAPS: dict[str, NDArray[np.uint8]] = {"cividis": _table(_CIVIDIS), "magma": _table(_MAGMA), "reds": _reds()}
 # The map of colours for values in [−1, 1]: place 128 + 127·value.
 SIGNED = "rdbu"
 DIVERGING = _diverging("0530612166ac4393c392c5ded1e5f0fffffffddbc7f4a582d6604db2182b67001f")

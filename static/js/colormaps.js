@@ -1,5 +1,6 @@
 // 256 colours a map, red, green, blue in turn: the tables of mlcore/exchange/colormaps.py (a test compares them).
 // cividis: Nuñez, Anderton, Renslow 2018. magma: Smith, van der Walt, CC0. Both as matplotlib ships them.
+// reds: evenly from white to red.
 
 export const cividis = new Uint8Array([
   0, 34, 77, 0, 35, 79, 0, 35, 80, 0, 36, 82, 0, 37, 84, 0, 38, 85, 0, 38, 87, 0, 39, 89, 0, 40, 91, 0, 40, 92, 0,
@@ -69,3 +70,5 @@ export const magma = new Uint8Array([
   252, 232, 170, 252, 234, 172, 252, 236, 174, 252, 238, 176, 252, 240, 177, 252, 241, 179, 252, 243, 181, 252, 245,
   183, 251, 247, 185, 251, 249, 187, 251, 250, 189, 251, 252, 191,
 ]);
+
+export const reds = Uint8Array.from({ length: 768 }, (_, place) => (place % 3 ? 255 - Math.floor(place / 3) : 255));
