@@ -1,0 +1,84 @@
+"""The figures of an analysis as a LaTeX table (package booktabs), from its dictionary alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_ESCAPED = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "×": r"$\times$", "−": "$-$", "\n": " ", "\r": " ",
+}  # fmt: skip
+_HEAD = (
+    "Cell", "People", "Images", "Original", "Neither", "Tuned", "Alignment", r"95\,\% interval", "$p$", "$p$ (Holm)",
+    "Gain",
+)  # fmt: skip
+_NOTHING = "--"
+
+
+def escaped(text: str) -> str:
+    """Text as LaTeX prints it, letter by letter, so that nothing in a name is a command."""
+    return "".join(_ESCAPED.get(letter, letter) for letter in text)
+
+
+def table(report: Mapping[str, Any], *, label: str = "tab:alignment") -> str:
+    """One line a cell and one for all of them; needs \\usepackage{booktabs}."""
+    cells: Sequence[Mapping[str, Any]] = report["cells"]
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_caption(report)}}}",
+        rf"  \label{{{label}}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(_HEAD) - 1)}}}",
+        r"    \toprule",
+        f"    {' & '.join(_HEAD)} \\\\",
+        r"    \midrule",
+        *(f"    {_line(cell)}" for cell in cells),
+    ]
+    if len(cells) != 1:
+        lines += [r"    \midrule", f"    {_line(report['overall'])}"]
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+
+
+def _caption(report: Mapping[str, Any]) -> str:
+    who = ", ".join(f"{number} {kind}" for kind, number in report["people"].items()) or "nobody"
+    few = " These raters only." if report["overall"]["alignment"]["these_raters_only"] else ""
+    return (
+        "Alignment (tuned $-$ original)/(tuned + original + neither): mean over raters of their own scores, Student's "
+        rf"$t$ 95\,\% interval over raters ({escaped(who)}).{few} Shares in per cent of answers. Gain: change of the "
+        "metric from the original to the tuned classifier, mean over images."
+    )
+
+
+def _line(one: Mapping[str, Any]) -> str:
+    score, shares = one["alignment"], one["shares"]
+    gain = one.get("gain") or {}
+    return (
+        " & ".join(
+            [
+                escaped(str(one["cell"] or "all pairs")),
+                str(one["people"]),
+                str(one["images"]),
+                *(_share(shares[name]) for name in ("original", "neither", "tuned")),
+                _signed(score["mean"]),
+                _NOTHING if score["low"] is None else f"[{_signed(score['low'])}, {_signed(score['high'])}]",
+                _p(one["p"]),
+                _p(one["p_holm"]),
+                _signed(gain.get("difference"), 3),
+            ]
+        )
+        + r" \\"
+    )
+
+
+def _share(value: float | None) -> str:
+    return _NOTHING if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float | None, digits: int = 2) -> str:
+    return _NOTHING if value is None else f"${value:+.{digits}f}$"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return _NOTHING
+    return "$<0.001$" if value < 0.001 else f"{value:.3f}"
