@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlcore.catalogue.fields import Field, RecipeError, clean_fields
+from mlcore.catalogue.learnable import options_of
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
 from mlcore.catalogue.spec import Spec
+from mlcore.catalogue.tuning import published, tunes
 
 
 def _choices(*names: str) -> tuple[tuple[str, str], ...]:
@@ -49,6 +51,8 @@ TRAIN = (
           "Used when the run starts without a classifier: a torchvision classifier by name, or sixconv.",
           group="What"),
     Field("epochs", "Epochs", "int", 10, "Times the run goes through its training images.", 1, 10_000, group="How"),
+    Field("max_steps", "Steps", "int", 0,
+          "The run ends after so many steps, however many epochs they take; 0: by epochs.", 0, 10**8, group="How"),
     Field("batch_size", "Batch size", "int", 32, "Images a step.", 1, 4096, group="How"),
     Field("optimizer", "Optimiser", "choice", "adam", "", choices=_choices("adam", "adamw", "sgd"), group="How"),
     Field("learning_rate", "Learning rate", "float", 1e-4, "", 1e-8, 10.0, group="How"),
@@ -58,6 +62,9 @@ TRAIN = (
           choices=_choices("none", "step", "cosine"), group="How"),
     Field("schedule_epochs", "Epochs a step of the schedule", "int", 30, "Of the step schedule: ×0.1 after each.",
           1, 10_000, group="How"),
+    Field("gradient_norm", "Largest gradient", "float", 0.0,
+          "A longer gradient is cut to this total norm; 0: none is, but by a metric that was published with one.",
+          0.0, 1e6, group="How"),
     *INPUT,
     Field("flip", "Flip", "bool", True, "Mirror images and their maps at random.", group="Input"),
     Field("random_crop", "Random crop", "bool", False, "Crop images and their maps together at random.",
@@ -65,15 +72,29 @@ TRAIN = (
     Field("select", "Keep the epoch with", "choice", "best_accuracy",
           "Measured on the validation part, which holds no rated or drawn image.",
           choices=(("last", "the last"), ("best_accuracy", "the best accuracy"),
-                   ("best_attention_iou", "the best attention IoU near the best accuracy")), group="Selection"),
+                   ("best_attention_iou", "the best attention IoU near the best accuracy"),
+                   ("best_score", "the best score among those that agree with the original")), group="Selection"),
+    Field("evaluate_steps", "Measure every (steps)", "int", 0,
+          "The validation part is measured after so many steps, and any of them can be kept; 0: after each epoch.",
+          0, 10_000_000, group="Selection"),
+    Field("evaluate_batches", "Measure on (batches)", "int", 0,
+          "So many batches of the validation part, always the same ones; 0: all of it.", 0, 1_000_000,
+          group="Selection"),
+    Field("agreement_guard", "Agree on more than", "float", 0.95,
+          "A tuned classifier counts only if it says what the original says on more than this share of images.",
+          0.0, 0.999, group="Selection"),
+    Field("guard_patience", "Give up after", "int", 0,
+          "Measurements one after another that agreed too little; 0: never.", 0, 1_000_000, group="Selection"),
     Field("select_tolerance", "Near the best accuracy means", "float", 0.01, "Share of images, 0.01 = 1 point.",
           0.0, 1.0, group="Selection"),
     Field("select_threshold", "Threshold of the attention IoU", "float", 0.75, "", 0.0, 1.0, group="Selection"),
-    Field("early_stop_epochs", "Stop early after", "int", 0, "Epochs without a better one; 0: never.", 0, 10_000,
+    Field("early_stop_epochs", "Stop early after", "int", 0,
+          "Epochs (or measurements, where they come by steps) without a better one; 0: never.", 0, 10_000,
           group="Selection"),
     Field("evaluate_test", "Final look at the test part", "bool", False,
           "Once, after the epoch was chosen; the log says so.", group="Selection"),
-    Field("checkpoint_minutes", "Checkpoint every (minutes)", "float", 10.0, "Besides the one after each epoch.",
+    Field("checkpoint_minutes", "Checkpoint every (minutes)", "float", 10.0,
+          "Besides the one after each epoch; the only ones of a run that is measured by steps.",
           0.01, 1440.0, group="Machine"),
     *MACHINE,
 )  # fmt: skip
@@ -156,6 +177,11 @@ def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Fiel
     chooser, specs = ONE[kind]
     default = next(field.default for field in common if field.name == chooser)
     spec = specs.get(str((values or {}).get(chooser) or default))
+    if kind == "train":
+        others = published(values or {})
+        common = tuple(
+            replace(field, default=others[field.name]) if field.name in others else field for field in common
+        )
     return common + (spec.fields if spec else ())
 
 
@@ -214,8 +240,19 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     errors = {}
     if recipe.get("objective") in ("gradia", "res", "energy") and recipe["attention_weight"] == 0:
         errors["attention_weight"] = "With 0 this objective teaches nothing about attention; choose supervised."
+    if kind == "train" and tunes(recipe) != (recipe["select"] == "best_score"):
+        errors["select"] = (
+            "A tuned classifier is kept by its score, among those that agree with the original: choose the best score."
+            if tunes(recipe)
+            else "Only a classifier that is tuned for a metric (HARMONY) has a score; choose another rule."
+        )
     if kind == "train" and recipe["architecture"] not in _architectures():
         errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
+    if kind == "train" and tunes(recipe):
+        try:
+            options_of(recipe["metric"], recipe["metric_options"])
+        except ValueError as error:
+            errors["metric_options"] = str(error)
     for name in recipe.get("methods", ()):
         if "attention" in METHODS[name].needs:
             errors["methods"] = (

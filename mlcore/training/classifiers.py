@@ -12,7 +12,7 @@ from torch import nn
 
 from mlcore.training.padding import use_tensorflow_padding
 from mlcore.training.sixconv import SixConv
-from mlcore.training.weights import load_weights, save_weights
+from mlcore.training.weights import load_into, load_weights, save_weights
 
 __all__ = [
     "architectures",
@@ -158,7 +158,7 @@ def _load_into(model: nn.Module, architecture: str, path: Path, num_classes: int
     problems = _misfits(state, model.state_dict())
     if problems:
         raise ValueError(f"{path.name}: the weights do not fit {architecture}: {problems}.")
-    model.load_state_dict(state, strict=True)
+    load_into(model, state)
 
 
 def _misfits(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlcore.catalogue.tuning import tunes
 from mlcore.training.errors import JobError
 
 VERSION = 1
@@ -113,7 +114,8 @@ def parse(raw: Mapping[str, Any]) -> Job:
     _refuse_unknown_parts(parts)
     _refuse_shared_images(parts)
     _refuse_drawn_images_outside_training(parts)
-    _refuse_labels_outside(parts, classifier.num_classes, required=kind == "train")
+    # A copy that is tuned learns what the original says, not what the images are labelled.
+    _refuse_labels_outside(parts, classifier.num_classes, required=kind == "train" and not tunes(raw["recipe"]))
     _refuse_absent_files(item for items in parts.values() for item in items)
     return Job(
         kind=kind,

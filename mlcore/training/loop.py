@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlcore.metrics.attention_iou import AttentionIoU
+from mlcore.catalogue.tuning import gradient_norm
 from mlcore.objectives.base import Loss
 from mlcore.training import checkpoints
 from mlcore.training.data import batches_of
@@ -19,11 +19,11 @@ from mlcore.training.events import Reporter
 from mlcore.training.history import Tally, fingerprint
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import fix_randomness, random_state, restore_random_state, versions
-from mlcore.training.measure import Measurement, cam_of, measure
 from mlcore.training.optimisation import optimizer_of, schedule_of
 from mlcore.training.results import epoch_path, finish, link_or_copy
-from mlcore.training.selection import Epoch, Selection
-from mlcore.training.setup import loader_of, machine_of, model_of, objective_of, viewing_of
+from mlcore.training.selection import BEFORE, Point, Selection
+from mlcore.training.setup import loader_of, machine_of, model_of, objective_of
+from mlcore.training.validation import Validation
 from mlcore.training.weights import save_weights
 
 
@@ -65,54 +65,57 @@ class TrainingRun:
         self.optimizer = self.machine.accelerator.prepare_optimizer(
             optimizer_of(job, [*self.model.parameters(), *self.objective.parameters()])
         )
-        self.selection = Selection(rule, float(job.option("select_tolerance", 0.01)))
-        self.threshold = float(job.option("select_threshold", 0.75))
-        self.measures_maps = self._measures_maps()
+        self.selection = Selection(
+            rule,
+            float(job.option("select_tolerance", 0.01)),
+            agreement_guard=float(job.option("agreement_guard", 0.95)),
+            higher_is_better=self.objective.higher_is_better,
+        )
+        self.validation = Validation(job, self.machine, self.model, self.objective, rule)
+        if rule == "best_score" and not self.validation.scored:
+            raise JobError("The objective has no score to choose by; choose another rule.")
+        self.evaluate_steps = int(job.option("evaluate_steps", 0))
+        self.gradient_norm = gradient_norm(job.recipe)
         # Each process drops out other units; the same seed would repeat one mask in all of them.
         torch.manual_seed(job.seed + self.machine.rank)
         self.epoch, self.batch, self.step = 0, 0, 0
         self.tally = Tally()
         self.checkpoint_path: str | None = None
+        self.in_checkpoint: set[int] = set()  # whose weights the newest checkpoint needs
+        self.stopped_early = False
 
     def run(self) -> dict[str, Any]:
         """Train, choose, measure."""
         job, reporter = self.job, self.reporter
         job.workdir.mkdir(parents=True, exist_ok=True)
         steps_per_epoch = len(batches_of(len(self.items), int(job.option("batch_size", 32))))
-        self.total = self.epochs * steps_per_epoch
+        self.total = int(job.option("max_steps", 0)) or self.epochs * steps_per_epoch
+        self.epochs = math.ceil(self.total / steps_per_epoch)
         reporter.send("started", versions=versions(), device=str(self.machine.device), total_steps=self.total)
         self.loader = loader_of(job, self.machine, self.items, reporter, training=True, cancelled=self.cancelled)
-        self.validation = (
-            loader_of(job, self.machine, self.validation_items, reporter, reference=True, cancelled=self.cancelled)
-            if self.validation_items and self.machine.is_main
-            else None
-        )
-        self.schedule = schedule_of(job, steps_per_epoch, self.epochs)
+        self.validation.read(reporter, self.cancelled)
+        self.schedule = schedule_of(job, steps_per_epoch, self.total)
         if job.resume is not None:
             self._restore()
         reporter.log(self._plan())
         self._began, self._first_step = time.monotonic(), self.step
         self._last_checkpoint = time.monotonic()
-        self.model.train()
+        # Batches of a tuned copy pass as the original's do: no dropout, BatchNorm's statistics as they were.
+        self.model.train(self.objective.mode == "train")
+        if self.validation.scored and not self.selection.measured:
+            self._evaluate(BEFORE)
         while self.epoch < self.epochs and not self._stops_early():
             self._train_epoch()
             self._close_epoch()
+        if self.evaluate_steps:
+            self._save()
         try:
-            return finish(job, self.machine, self.model, self.selection, reporter, self.cancelled)
+            return finish(
+                job, self.machine, self.model, self.validation, self.selection, reporter, self.cancelled,
+                by_steps=self.evaluate_steps > 0,
+            )  # fmt: skip
         except Cancelled:
             raise Cancelled(self.checkpoint_path) from None
-
-    def _measures_maps(self) -> bool:
-        """Whether validation makes maps: where the choice needs them, or where they cost next to nothing."""
-        if not any(item.has_reference for item in self.validation_items):
-            return False
-        needed = self.selection.rule == "best_attention_iou"
-        try:
-            return cam_of(self.model, viewing_of(self.job)).head is not None or needed
-        except ValueError as error:
-            if needed:
-                raise JobError(str(error)) from error
-            return False
 
     def _plan(self) -> str:
         pool = len(self.job.parts.get("annotation_pool", ()))
@@ -123,6 +126,9 @@ class TrainingRun:
         return f"Training on {len(self.items)} images{joined}, {len(self.loader)} steps an epoch.{looked}{began}"
 
     def _train_epoch(self) -> None:
+        self._evaluate_if_due()  # where the run was interrupted before or within it
+        if self._ends():
+            return
         for raw in self.loader.epoch(self.epoch, self.batch):
             batch = raw.to_batch(
                 self.machine.device,
@@ -139,12 +145,21 @@ class TrainingRun:
             self.machine.accelerator.backward(loss.total)
             self.machine.average_gradients(self.model)
             self.machine.average_gradients(self.objective)
+            if self.gradient_norm > 0:
+                trained = [*self.model.parameters(), *self.objective.parameters()]
+                self.machine.accelerator.clip_grad_norm_(trained, self.gradient_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step, self.batch = self.step + 1, self.batch + 1
             self.tally.add(numbers[0], hit, seen)
             self._report_step(dict(zip(["loss", *loss.terms], numbers, strict=True)))
             self._maybe_stop_or_save()
+            self._evaluate_if_due()
+            if self._ends():
+                return
+
+    def _ends(self) -> bool:
+        return self.step >= self.total or (self.evaluate_steps > 0 and self._stops_early())
 
     def _numbers(self, loss: Loss, hits: Tensor, images: int) -> tuple[list[float], float, float]:
         """Total and terms, right predictions and images: means over processes, one transfer for all."""
@@ -177,72 +192,81 @@ class TrainingRun:
             self._save()
 
     def _close_epoch(self) -> None:
-        """Measure the epoch on the validation part, keep its weights where they may be chosen, and save."""
-        self._metric("train", "accuracy", self.tally.accuracy)
+        """The end of an epoch: measured and saved here, unless the run is measured by steps."""
+        if self.tally.images and any(item.label is not None for item in self.items):
+            self._metric("train", "accuracy", self.tally.accuracy)
+        if not self.evaluate_steps:
+            self._evaluate(self.epoch + 1)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.tally = Tally()
+        if not self.evaluate_steps:
+            self._save()
+        self.reporter.flush()
+
+    def _evaluate_if_due(self) -> None:
+        """Measure after every so many steps and after the last one, each once."""
+        if not self.evaluate_steps or not self.step:
+            return
+        due = self.step % self.evaluate_steps == 0 or self.step == self.total
+        if due and (not self.selection.points or self.selection.points[-1].number < self.step):
+            self._evaluate(self.step)
+
+    def _evaluate(self, number: int) -> None:
+        """Measure on the validation part, and keep the weights where they may be chosen."""
         self.machine.share_buffers(self.model)
-        figures: Epoch | None = None
+        point: Point | None = None
         stopped = False
         if self.machine.is_main:
             try:
-                figures = self._validate()
+                point, figures = self.validation.point(number)
+                for name, value in figures.items():
+                    self._metric("validation", name, value)
             except Cancelled:
                 stopped = True
-        figures, stopped = self.machine.from_main((figures, stopped))
-        if stopped or figures is None:
+        point, stopped = self.machine.from_main((point, stopped))
+        if stopped or point is None:
             self._save()
             raise Cancelled(self.checkpoint_path)
-        self.selection.add(figures)
-        candidates = self.selection.candidates()
-        if self.selection.rule != "last" and self.epoch + 1 in candidates and self.machine.is_main:
-            self._keep_weights()
-        self.epoch, self.batch = self.epoch + 1, 0
-        self.tally = Tally()
-        if self._save() and self.machine.is_main:
-            # Only now: the checkpoint before this one still named the others.
+        self.selection.add(point)
+        if self.selection.rule != "last" and number in self.selection.candidates() and self.machine.is_main:
+            self._keep_weights(number)
+        self._drop_weights()
+
+    def _drop_weights(self) -> None:
+        """Remove weights that can be chosen neither now nor after a restart from the newest checkpoint."""
+        if self.machine.is_main:
+            kept = {epoch_path(self.job, number) for number in self.selection.candidates() | self.in_checkpoint}
             for path in self.job.workdir.glob("epoch-*.safetensors"):
-                if path not in {epoch_path(self.job, number) for number in candidates}:
+                if path not in kept:
                     path.unlink(missing_ok=True)
-        self.reporter.flush()
-
-    def _validate(self) -> Epoch:
-        if self.validation is None:
-            return Epoch(self.epoch + 1, None, None)
-        found = measure(
-            self.machine,
-            self.model,
-            self.validation,
-            viewing_of(self.job, maps=self.measures_maps, thresholds=(self.threshold, 0.5)),
-            cancelled=self.cancelled,
-        )
-        self._report_validation(found)
-        return Epoch(self.epoch + 1, found.value("accuracy"), found.value(AttentionIoU(self.threshold).name))
-
-    def _report_validation(self, found: Measurement) -> None:
-        if found.loss is not None:
-            self._metric("validation", "loss", found.loss)
-        for name in found.metrics:
-            value = found.value(name)
-            if value is not None:
-                self._metric("validation", name, value)
 
     def _stops_early(self) -> bool:
-        patience = int(self.job.option("early_stop_epochs", 0))
-        if patience <= 0 or not self.selection.epochs:
-            return False
-        if self.selection.epochs_without_better() < patience:
-            return False
-        self.reporter.log(
-            f"Stopped after epoch {self.epoch}: {patience} epochs brought nothing better than epoch "
-            f"{self.selection.epochs[-1].number - self.selection.epochs_without_better()}."
-        )
-        return True
+        if not self.stopped_early:
+            why = self._why_stop()
+            if why:
+                where = f"step {self.step}" if self.evaluate_steps else f"epoch {self.epoch}"
+                self.reporter.log(f"Stopped after {where}: {why}")
+                self.stopped_early = True
+        return self.stopped_early
 
-    def _keep_weights(self) -> None:
+    def _why_stop(self) -> str:
+        patience = int(self.job.option("guard_patience", 0))
+        if self.validation.scored and 0 < patience <= self.selection.points_under_guard():
+            guard = self.selection.agreement_guard
+            return f"{patience} measurements one after another agreed with the original on no more than {guard:.1%}."
+        patience = int(self.job.option("early_stop_epochs", 0))
+        best = self.selection.best()
+        if best is None or not 0 < patience <= self.selection.points_without_better():
+            return ""
+        what, where = ("measurements", "step") if self.evaluate_steps else ("epochs", "epoch")
+        return f"{patience} {what} brought nothing better than {where} {best.number}."
+
+    def _keep_weights(self, number: int) -> None:
         try:
-            save_weights(self.model, epoch_path(self.job, self.epoch + 1))
+            save_weights(self.model, epoch_path(self.job, number))
         except OSError as error:
             raise JobError(
-                f"The weights of epoch {self.epoch + 1} could not be written "
+                f"The weights of {'step' if self.evaluate_steps else 'epoch'} {number} could not be written "
                 f"({error.strerror or error}); the last checkpoint is kept."
             ) from error
 
@@ -291,6 +315,8 @@ class TrainingRun:
             )
             return False
         self.checkpoint_path = str(path)
+        self.in_checkpoint = self.selection.candidates()
+        self._drop_weights()
         self.reporter.send("checkpoint", path=str(path), epoch=self.epoch, step=self.step)
         return True
 
@@ -311,8 +337,9 @@ class TrainingRun:
             restore_random_state(state["random"][self.machine.rank])
         source = self.job.resume if self.job.resume.is_dir() else self.job.resume.parent
         self.checkpoint_path = str(source / checkpoints.NAME if self.job.resume.is_dir() else self.job.resume)
+        self.in_checkpoint = self.selection.candidates()
         if self.selection.rule != "last" and self.machine.is_main:
-            for number in self.selection.candidates():
+            for number in self.in_checkpoint:
                 here = epoch_path(self.job, number)
                 there = source / here.name
                 if not here.exists() and not there.exists():

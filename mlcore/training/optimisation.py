@@ -32,21 +32,22 @@ def optimizer_of(job: Job, parameters: Iterable[nn.Parameter]) -> torch.optim.Op
 class Schedule:
     """The learning rate as a function of the step alone, so that a resumed run needs no state of it.
 
-    none: constant. step: × 0.1 after every `step_epochs`. cosine: from the full rate to zero over the run.
+    none: constant. step: × 0.1 after every `step_epochs`. cosine: from the full rate to zero over the run's
+    `total` steps.
     """
 
-    def __init__(self, name: str, rate: float, *, steps_per_epoch: int, epochs: int, step_epochs: int) -> None:
+    def __init__(self, name: str, rate: float, *, steps_per_epoch: int, total: int, step_epochs: int) -> None:
         if name not in SCHEDULES:
             raise JobError(f"“schedule” must be one of {', '.join(SCHEDULES)}, not “{name}”.")
         self.name, self.rate = name, rate
-        self.steps_per_epoch, self.epochs, self.step_epochs = steps_per_epoch, epochs, max(step_epochs, 1)
+        self.steps_per_epoch, self.total, self.step_epochs = steps_per_epoch, total, max(step_epochs, 1)
 
     def at(self, step: int) -> float:
         """The rate of step 0, 1, …"""
         if self.name == "step":
             return self.rate * 0.1 ** (step // self.steps_per_epoch // self.step_epochs)
         if self.name == "cosine":
-            return self.rate * 0.5 * (1 + math.cos(math.pi * step / (self.steps_per_epoch * self.epochs)))
+            return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.total))
         return self.rate
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -55,12 +56,12 @@ class Schedule:
             group["lr"] = self.at(step)
 
 
-def schedule_of(job: Job, steps_per_epoch: int, epochs: int) -> Schedule:
+def schedule_of(job: Job, steps_per_epoch: int, total: int) -> Schedule:
     """The recipe's schedule."""
     return Schedule(
         job.option("schedule", "none"),
         float(job.option("learning_rate", 1e-4)),
         steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
+        total=total,
         step_epochs=int(job.option("schedule_epochs", 30)),
     )

@@ -185,7 +185,8 @@ def reference_at_input(item: Item, geometry: Geometry) -> NDArray[np.bool_] | No
 def load_frame(item: Item, geometry: Geometry, *, supervision: str = "maps", reference: bool = True) -> Frame:
     """Read an item and apply the fixed geometry.
 
-    supervision: "maps" takes the item's map, "boxes" its boxes, "none" leaves it out. Pictures are scaled
+    supervision: "maps" takes the item's map, "boxes" its boxes, "objects" whichever there is (the map first), "none"
+    leaves it out. Pictures are scaled
     bilinearly with antialiasing, masks by nearest neighbour. Raises JobError naming a file that is damaged,
     too small, or a mask whose size is not its picture's.
     """
@@ -198,9 +199,9 @@ def load_frame(item: Item, geometry: Geometry, *, supervision: str = "maps", ref
             f"{geometry.size}; choose a resize other than “none” or a smaller image size."
         )
     drawn: NDArray[np.int8] | None = None
-    if supervision == "maps" and item.map is not None:
+    if supervision in ("maps", "objects") and item.map is not None:
         drawn = _of_size(read_map(item.map), size, item.map)
-    elif supervision == "boxes" and item.boxes:
+    elif supervision in ("boxes", "objects") and item.boxes:
         drawn = draw_boxes(item.boxes, size)
     truth = reference_of(item, size) if reference else None
     if picture.size != target:

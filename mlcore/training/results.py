@@ -20,7 +20,9 @@ from mlcore.training.machine import Machine
 from mlcore.training.measure import Measurement, cam_of, measure
 from mlcore.training.selection import Selection
 from mlcore.training.setup import loader_of, viewing_of
-from mlcore.training.weights import load_weights, save_weights
+from mlcore.training.tuning import nothing_agreed, report_gain
+from mlcore.training.validation import Validation
+from mlcore.training.weights import load_into, load_weights, save_weights
 
 WEIGHTS = "weights.safetensors"
 POINTING_TOLERANCE = 15.0
@@ -28,7 +30,7 @@ PREDICTION_ROWS = 1000  # a line of events stays below 100 kB
 
 
 def epoch_path(job: Job, number: int) -> Path:
-    """Where the weights of an epoch wait that may still be chosen."""
+    """Where the weights of an epoch (or step) wait that may still be chosen."""
     return job.workdir / f"epoch-{number:05d}.safetensors"
 
 
@@ -50,32 +52,37 @@ def finish(
     job: Job,
     machine: Machine,
     model: nn.Module,
+    validation: Validation,
     selection: Selection,
     reporter: Reporter,
     cancelled: Callable[[], bool],
+    *,
+    by_steps: bool = False,
 ) -> dict[str, Any]:
     """Write the chosen weights, measure them, and give the fields of the "result" event.
 
-    The test part is looked at here only, once, with the chosen weights, and only if the recipe asks for it.
+    by_steps: points are numbered by steps instead of epochs. The test part is looked at here only, once, with the
+    chosen weights, and only if the recipe asks for it.
     """
     if not machine.is_main:
         return {}
     chosen = selection.best()
     if chosen is None:
-        raise JobError("The run has no epoch to keep.")
+        raise JobError(nothing_agreed(selection) if selection.rule == "best_score" else "The run has no epoch to keep.")
     weights = job.workdir / WEIGHTS
     try:
         if selection.rule == "last":
             save_weights(model, weights)
         else:
             link_or_copy(epoch_path(job, chosen.number), weights)
-            model.load_state_dict(load_weights(weights))
+            load_into(model, load_weights(weights))
     except OSError as error:
         raise JobError(f"The weights could not be written ({error.strerror or error}).") from error
-    summary: dict[str, Any] = {
-        "epochs": selection.epochs[-1].number,
-        "weights_sha256": sha256_of(weights),
-    }
+    summary: dict[str, Any] = {"weights_sha256": sha256_of(weights)}
+    if by_steps:
+        summary |= {"steps": selection.points[-1].number, "selected_step": chosen.number}
+    else:
+        summary["epochs"] = selection.points[-1].number
     parts = ["validation"] if job.parts.get("validation") else []
     if job.option("evaluate_test", False):
         if not job.parts.get("test"):
@@ -85,7 +92,9 @@ def finish(
         if part == "test":
             reporter.log("Final look at the test part, with the chosen weights.", "warning")
         summary[part] = report_part(job, machine, model, part, reporter, cancelled)
-    return {"weights": WEIGHTS, "selected_epoch": chosen.number, "summary": summary}
+        if validation.scored:
+            summary[part] |= report_gain(job, machine, model, validation, part, reporter, cancelled)
+    return {"weights": WEIGHTS, "selected_epoch": None if by_steps else chosen.number, "summary": summary}
 
 
 def report_part(
@@ -116,7 +125,8 @@ def report_part(
     )
     for start in range(0, len(found.predictions), PREDICTION_ROWS):
         reporter.send("predictions", part=part, rows=found.predictions[start : start + PREDICTION_ROWS])
-    reporter.send("scores", part=part, rows=found.rows())
+    # Where the classifier has other classes than the images, labels say nothing: no row of no image.
+    reporter.send("scores", part=part, rows=[row for row in found.rows() if row["n"] or row["left_out"]])
     return {name: found.value(name) for name in found.metrics}
 
 

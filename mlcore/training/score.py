@@ -1,8 +1,8 @@
 """A score job: chosen metrics of chosen sets of maps, one value an image.
 
 Against the object (definitions §2, §7). Attention IoU and its relatives (IoU, Dice, precision, recall) look at the
-evaluation map at the classifier's input size, every other metric at the picture's own size, cut to what the
-classifier saw. They compare with the object that the label names, whichever class the map explains, as GRADIA's
+evaluation map at the classifier's input size, and so do metrics whose values a learnable metric gives; every other
+metric looks at the picture's own size, cut to what the classifier saw. They compare with the object that the label names, whichever class the map explains, as GRADIA's
 evaluation of the predicted class's map does. The two pointing games ask where the class is: a map of another class
 than the object's is left out and counted as such, for a miss there would say nothing of the map. A baseline that
 looks at no class is a map of any.
@@ -28,6 +28,7 @@ from mlcore.metrics.attention_iou import AttentionIoU
 from mlcore.metrics.base import DIFFICULT, feed
 from mlcore.metrics.ceiling import ceiling, share_of_ceiling
 from mlcore.metrics.inputs import NORMALISATIONS
+from mlcore.metrics.learnable.plain import PlainMetric
 from mlcore.metrics.overlap import Overlap
 from mlcore.metrics.people import NO_PERSON
 from mlcore.metrics.pointing import PointingGame
@@ -46,7 +47,7 @@ from mlcore.training.setup import geometry_of, loader_of, machine_of, model_of
 NO_MAP = "no map"
 OTHER_CLASS = "explained class is not the object's"
 
-AT_INPUT = (AttentionIoU, Overlap)
+AT_INPUT = (AttentionIoU, Overlap, PlainMetric)
 OF_THE_CLASS = (PointingGame, StochasticPointingGame)
 
 

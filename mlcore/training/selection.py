@@ -1,66 +1,97 @@
-"""Which epoch a run keeps (definitions §2): decided on the validation part alone."""
+"""Which measured point of a run is kept (definitions §2, §5): decided on the validation part alone."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-RULES = ("last", "best_accuracy", "best_attention_iou")
+RULES = ("last", "best_accuracy", "best_attention_iou", "best_score")
 # Accuracies are shares of counts; the guard keeps 0.90 − 0.01 from missing 0.89 by rounding.
 GUARD = 1e-9
+BEFORE = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """An epoch's figures on the validation part."""
+class Point:
+    """A run's figures on the validation part after one epoch, or after so many steps.
+
+    number: of the epoch, from 1, or of the step; BEFORE (0) is the classifier as the run found it.
+    score, agreement: means of what the objective itself measures (`Objective.measure`), where it does.
+    """
 
     number: int
-    accuracy: float | None
-    attention_iou: float | None
+    accuracy: float | None = None
+    attention_iou: float | None = None
+    score: float | None = None
+    agreement: float | None = None
 
 
 class Selection:
-    """Chooses among epochs, and says which weights can still be chosen later.
+    """Chooses among points, and says which weights can still be chosen later.
 
-    last: the last epoch. best_accuracy: the highest accuracy. best_attention_iou: the highest attention IoU
-    among epochs whose accuracy is within `tolerance` of the best. Of equal IoUs the higher accuracy wins,
-    of equal epochs the earliest.
+    last: the last point. best_accuracy: the highest accuracy. best_attention_iou: the highest attention IoU
+    among points whose accuracy is within `tolerance` of the best. Of equal IoUs the higher accuracy wins,
+    of equal points the earliest. best_score: the best score (`higher_is_better` says which way) among points whose
+    agreement is above `agreement_guard`; there may be none. The point BEFORE is never chosen.
     """
 
-    def __init__(self, rule: str, tolerance: float = 0.01) -> None:
+    def __init__(
+        self, rule: str, tolerance: float = 0.01, *, agreement_guard: float = 0.95, higher_is_better: bool = True
+    ) -> None:
         if rule not in RULES:
             raise ValueError(f"“select” must be one of {', '.join(RULES)}, not “{rule}”.")
         self.rule, self.tolerance = rule, tolerance
-        self.epochs: list[Epoch] = []
+        self.agreement_guard, self.sign = agreement_guard, 1.0 if higher_is_better else -1.0
+        self.measured: list[Point] = []
 
-    def add(self, epoch: Epoch) -> None:
-        """The next epoch's figures."""
-        self.epochs.append(epoch)
+    @property
+    def points(self) -> list[Point]:
+        """Every point that can be chosen, in order."""
+        return [point for point in self.measured if point.number != BEFORE]
 
-    def _near_best(self) -> list[Epoch]:
-        best = max(epoch.accuracy or 0.0 for epoch in self.epochs)
-        return [epoch for epoch in self.epochs if (epoch.accuracy or 0.0) >= best - self.tolerance - GUARD]
+    def add(self, point: Point) -> None:
+        """The next point's figures."""
+        self.measured.append(point)
+
+    def _near_best(self) -> list[Point]:
+        best = max(point.accuracy or 0.0 for point in self.points)
+        return [point for point in self.points if (point.accuracy or 0.0) >= best - self.tolerance - GUARD]
 
     @staticmethod
-    def _iou(epoch: Epoch) -> float:
-        # An epoch whose maps were all unusable has no IoU; it loses to any that has.
-        return -1.0 if epoch.attention_iou is None else epoch.attention_iou
+    def _iou(point: Point) -> float:
+        # A point whose maps were all unusable has no IoU; it loses to any that has.
+        return -1.0 if point.attention_iou is None else point.attention_iou
 
-    def best(self) -> Epoch | None:
-        """The epoch chosen so far; None before the first."""
-        if not self.epochs:
+    def agrees(self, point: Point) -> bool:
+        """Whether the classifier said the same as before on more than the guard's share of predictions."""
+        return point.agreement is not None and point.agreement > self.agreement_guard
+
+    def _scored(self) -> list[tuple[float, int, Point]]:
+        return [
+            (self.sign * point.score, -point.number, point)
+            for point in self.points
+            if self.agrees(point) and point.score is not None and math.isfinite(point.score)
+        ]
+
+    def best(self) -> Point | None:
+        """The point chosen so far; None before the first, and while no agreement is above the guard."""
+        if not self.points:
             return None
         if self.rule == "last":
-            return self.epochs[-1]
+            return self.points[-1]
         if self.rule == "best_accuracy":
-            return max(self.epochs, key=lambda epoch: (epoch.accuracy or 0.0, -epoch.number))
-        return max(self._near_best(), key=lambda epoch: (self._iou(epoch), epoch.accuracy or 0.0, -epoch.number))
+            return max(self.points, key=lambda point: (point.accuracy or 0.0, -point.number))
+        if self.rule == "best_score":
+            scored = self._scored()
+            return max(scored, key=lambda found: found[:2])[2] if scored else None
+        return max(self._near_best(), key=lambda point: (self._iou(point), point.accuracy or 0.0, -point.number))
 
     def candidates(self) -> set[int]:
-        """Numbers of epochs whose weights have to be kept.
+        """Numbers of points whose weights have to be kept.
 
-        The best accuracy only rises, so an epoch that has fallen out of its reach never returns; nor does one
-        that another epoch equals or beats in both figures.
+        The best accuracy only rises, so a point that has fallen out of its reach never returns; nor does one
+        that another point equals or beats in both figures.
         """
         best = self.best()
         if best is None:
@@ -69,32 +100,41 @@ class Selection:
             return {best.number}
         near = self._near_best()
         return {
-            epoch.number
-            for epoch in near
+            point.number
+            for point in near
             if not any(
                 (
-                    (other.accuracy or 0.0) >= (epoch.accuracy or 0.0)
-                    and self._iou(other) >= self._iou(epoch)
-                    and ((other.accuracy, self._iou(other)) != (epoch.accuracy, self._iou(epoch)))
+                    (other.accuracy or 0.0) >= (point.accuracy or 0.0)
+                    and self._iou(other) >= self._iou(point)
+                    and ((other.accuracy, self._iou(other)) != (point.accuracy, self._iou(point)))
                 )
                 or (
-                    (other.accuracy, self._iou(other)) == (epoch.accuracy, self._iou(epoch))
-                    and other.number < epoch.number
+                    (other.accuracy, self._iou(other)) == (point.accuracy, self._iou(point))
+                    and other.number < point.number
                 )
                 for other in near
-                if other is not epoch
+                if other is not point
             )
         }
 
-    def epochs_without_better(self) -> int:
-        """How many epochs ago the chosen one was: what early stopping counts."""
+    def points_without_better(self) -> int:
+        """How many points ago the chosen one was: what early stopping counts."""
         best = self.best()
-        return self.epochs[-1].number - best.number if best is not None else 0
+        return len(self.points) - 1 - self.points.index(best) if best is not None else 0
+
+    def points_under_guard(self) -> int:
+        """How many of the newest points, one after another, agreed too little to be chosen."""
+        count = 0
+        for point in reversed(self.points):
+            if self.agrees(point):
+                break
+            count += 1
+        return count
 
     def state_dict(self) -> list[dict[str, Any]]:
         """For a checkpoint."""
-        return [asdict(epoch) for epoch in self.epochs]
+        return [asdict(point) for point in self.measured]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """From a checkpoint."""
-        self.epochs = [Epoch(**entry) for entry in state]
+        """From a checkpoint; an older one knows of no score."""
+        self.measured = [Point(**entry) for entry in state]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.tuning import needs_objects
 from mlcore.objectives.base import Objective
 from mlcore.training.classifiers import build
 from mlcore.training.data import Augmentation, BatchLoader, Frames
@@ -90,12 +91,14 @@ def loader_of(
     *,
     training: bool = False,
     reference: bool = False,
+    objects: bool = False,
     keep: bool = True,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> BatchLoader:
     """Batches of items as the recipe says; pictures are read into memory first where they fit and `keep`.
 
-    In training, batches are shuffled, augmented and shared by the processes; otherwise they come in order.
+    In training, batches are shuffled, augmented and shared by the processes; otherwise they come in order. `objects`:
+    batches tell where the object is, where the objective asks for that (in training they always do).
     Raises Cancelled while reading ahead.
     """
 
@@ -108,6 +111,8 @@ def loader_of(
     augmentation = augmentation_of(job) if training else Augmentation()
     workers = int(job.option("data_workers", 0))
     supervision = str(job.option("supervision_source", "maps")) if training and wants_maps(job) else "none"
+    if needs_objects(job.recipe) and (training or objects):
+        supervision = "objects"
     frames = Frames(
         items,
         geometry_of(job, random_crop=augmentation.random_crop),

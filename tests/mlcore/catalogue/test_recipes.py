@@ -19,6 +19,7 @@ from mlcore.catalogue import (
     unregister,
     upgrade,
 )
+from mlcore.catalogue.tuning import follow, gradient_norm
 
 
 def test_an_empty_recipe_is_the_defaults() -> None:
@@ -147,3 +148,47 @@ def test_architectures_are_the_ones_torchvision_has() -> None:
 
     names = torchvision.models.list_models(module=torchvision.models)
     assert set(ARCHITECTURES) - {"sixconv"} == set(names)
+
+
+def test_a_run_that_tunes_for_a_metric_has_the_published_settings_as_its_defaults() -> None:
+    recipe = clean("train", {"objective": "harmony"})
+    published = {
+        "batch_size": 8, "learning_rate": 3e-5, "weight_decay": 0.0, "optimizer": "adam", "max_steps": 20_000,
+        "evaluate_steps": 50, "evaluate_batches": 11, "select": "best_score", "agreement_guard": 0.95, "flip": False,
+    }  # fmt: skip
+    assert {name: recipe[name] for name in published} == published
+    assert all(line.is_default for line in differences("train", recipe) if line.field.name != "objective")
+    masks = clean("train", {"objective": "harmony", "metric": "rma"})
+    assert (masks["learning_rate"], masks["max_steps"], masks["epochs"]) == (3e-6, 0, 100)
+    assert (masks["evaluate_steps"], masks["evaluate_batches"]) == (20, 6)
+    assert clean("train", {"objective": "harmony", "metric": "rma", "epochs": 3})["epochs"] == 3
+
+
+def test_what_tuning_brought_leaves_other_runs_as_they_were() -> None:
+    recipe = clean("train", {})
+    new = ("gradient_norm", "max_steps", "evaluate_steps", "evaluate_batches", "guard_patience")
+    assert [recipe[name] for name in new] == [0, 0, 0, 0, 0]
+    assert gradient_norm({"objective": "supervised"}) == 0
+    assert gradient_norm({"objective": "supervised", "gradient_norm": 2.0}) == 2
+    assert gradient_norm({"objective": "harmony", "metric": "rma", "gradient_norm": 0.0}) == 1
+    assert gradient_norm({"objective": "harmony", "metric": "focus"}) == 0
+
+
+@pytest.mark.parametrize(("objective", "select"), [("harmony", "best_accuracy"), ("supervised", "best_score")])
+def test_a_score_chooses_where_there_is_one(objective: str, select: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        clean("train", {"objective": objective, "select": select})
+    assert list(caught.value.errors) == ["select"]
+
+
+def test_options_of_the_metric_are_checked_before_the_run() -> None:
+    assert clean("train", {"objective": "harmony", "metric": "combined", "metric_options": "parts=focus=0.01"})
+    with pytest.raises(RecipeError) as caught:
+        clean("train", {"objective": "harmony", "metric_options": "colour=blue"})
+    assert "has no option “colour”" in caught.value.errors["metric_options"]
+
+
+def test_a_form_takes_the_defaults_of_the_objective_that_was_chosen_anew() -> None:
+    shown = {"objective": "harmony", "metric": "rma", "learning_rate": "0.0001", "epochs": "7", "flip": "yes"}
+    shown |= {"batch_size": "32", "select": "best_accuracy", "max_steps": "20000"}
+    assert follow(shown) == {"objective": "harmony", "metric": "rma", "epochs": "7"}

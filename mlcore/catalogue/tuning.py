@@ -1,0 +1,101 @@
+"""A run that tunes a copy of a classifier for a metric (definitions §5): the published settings, which are its
+defaults, and what it needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcore.catalogue.architectures import FAMILIES
+from mlcore.catalogue.learnable import LEARNABLE
+from mlcore.catalogue.methods import METHODS
+from mlcore.catalogue.objectives import OBJECTIVES
+
+OBJECTIVE = "harmony"
+
+PUBLISHED: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 3e-5,
+    "max_steps": 20_000,
+    "evaluate_steps": 50,
+    "evaluate_batches": 11,
+    "select": "best_score",
+    "flip": False,
+}
+# By a metric whose term needs to know where the object is.
+PUBLISHED_WITH_MASKS = PUBLISHED | {
+    "learning_rate": 3e-6,
+    "max_steps": 0,
+    "epochs": 100,
+    "evaluate_steps": 20,
+    "evaluate_batches": 6,
+}
+
+
+def tunes(recipe: Mapping[str, Any]) -> bool:
+    """Whether a training recipe tunes a copy for a metric, with the same outputs as the original's."""
+    return recipe.get("objective") == OBJECTIVE
+
+
+def metric_of(recipe: Mapping[str, Any]) -> str:
+    """The learnable metric that a recipe tunes for."""
+    own = next(field for field in OBJECTIVES[OBJECTIVE].fields if field.name == "metric")
+    return str(recipe.get("metric") or own.default)
+
+
+def needs_objects(recipe: Mapping[str, Any]) -> bool:
+    """Whether it must be known where the object is: in training, and to score."""
+    spec = LEARNABLE.get(metric_of(recipe)) if tunes(recipe) else None
+    return spec is not None and "mask" in spec.trained_with
+
+
+def gradient_norm(recipe: Mapping[str, Any]) -> float:
+    """The largest total norm of the gradient; 0: none. A tuning run that names none has its metric's published one."""
+    given = float(recipe.get("gradient_norm") or 0.0)
+    spec = LEARNABLE.get(metric_of(recipe)) if tunes(recipe) else None
+    return given or (spec.gradient_norm if spec is not None else 0.0)
+
+
+def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose defaults are others for this recipe's objective."""
+    if not tunes(recipe):
+        return {}
+    return PUBLISHED_WITH_MASKS if needs_objects(recipe) else PUBLISHED
+
+
+def follow(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a form whose objective or metric was chosen anew: what stood at another choice's default goes."""
+    from mlcore.catalogue.recipes import TRAIN
+
+    plain = {field.name: field.default for field in TRAIN}
+    left = dict(values)
+    for name in PUBLISHED_WITH_MASKS:
+        if name in left and any(
+            _same(left[name], known.get(name, plain[name])) for known in ({}, PUBLISHED, PUBLISHED_WITH_MASKS)
+        ):
+            del left[name]
+    return left
+
+
+def _same(typed: Any, default: Any) -> bool:
+    if isinstance(default, bool):
+        return str(typed).strip().lower() in (("yes", "true", "1", "on") if default else ("no", "false", "0", "off"))
+    try:
+        return float(typed) == float(default)
+    except (TypeError, ValueError):
+        return str(typed).strip() == str(default)
+
+
+# Found out by differentiating through every method on one classifier of each family; a test does so again for some.
+ATTENTION = ("MaxViT", "Swin", "ViT")
+BY_RULES = ("excitation_backprop", "lrp")
+BY_PIXELS = ("guided_backprop", "input_x_gradient")
+
+
+def why_not_through(method: str, architecture: str) -> str:
+    """Why a classifier cannot be tuned through this method: one sentence, or nothing."""
+    family = next((title for title, names in FAMILIES.items() if architecture in names), "")
+    title = METHODS[method].title if method in METHODS else method
+    if method in BY_RULES and family in ATTENTION:
+        return f"{title} has rules for convolutions only, and {architecture} has attention in it: choose Grad-CAM."
+    if method in BY_PIXELS and (family == "ViT" or architecture.startswith("mobilenet_v3")):
+        return f"{architecture} has a layer whose gradient has no gradient, which {title} needs: choose Grad-CAM."
+    return ""
