@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 
 from mlcore.models import Explanation, Image, ImageSet
-from mlcore.models.base import ImmutableModel, UUIDModel
+from mlcore.models.base import ImmutableModel, NamedManager, UUIDModel
 
 RANDOM_KEY_BITS = 62
 
@@ -143,12 +143,18 @@ class Arm(models.Model):
     position = models.PositiveIntegerField(default=0)
     main_trials = models.PositiveIntegerField(default=0)
 
+    natural_columns = ("study__uuid", "name")
+    objects = NamedManager()
+
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["study", "name"], name="arm_name_once_a_study")]
 
     def __str__(self) -> str:
         return self.name
+
+    def natural_key(self) -> tuple[str, str]:
+        return (str(self.study.uuid), self.name)
 
 
 class Phase(models.TextChoices):
@@ -204,6 +210,9 @@ class TrialList(models.Model):
     study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="lists")
     number = models.PositiveIntegerField()
 
+    natural_columns = ("study__uuid", "number")
+    objects = NamedManager()
+
     class Meta:
         ordering = ["number"]
         constraints = [models.UniqueConstraint(fields=["study", "number"], name="list_number_once_a_study")]
@@ -211,11 +220,17 @@ class TrialList(models.Model):
     def __str__(self) -> str:
         return f"list {self.number}"
 
+    def natural_key(self) -> tuple[str, int]:
+        return (str(self.study.uuid), self.number)
+
 
 class ListEntry(models.Model):
     trial_list = models.ForeignKey(TrialList, on_delete=models.CASCADE, related_name="entries")
     trial = models.ForeignKey(Trial, on_delete=models.CASCADE, related_name="list_entries")
     position = models.PositiveIntegerField()
+
+    natural_columns = ("trial_list__study__uuid", "trial_list__number", "position")
+    objects = NamedManager()
 
     class Meta:
         ordering = ["position"]
@@ -228,6 +243,9 @@ class ListEntry(models.Model):
     def __str__(self) -> str:
         return f"{self.trial_list_id}/{self.position}"
 
+    def natural_key(self) -> tuple[str, int, int]:
+        return (*self.trial_list.natural_key(), self.position)
+
 
 class StudyPicture(models.Model):
     """A picture of the introduction, written in its text as ![what one sees](picture:name)."""
@@ -238,12 +256,18 @@ class StudyPicture(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
 
+    natural_columns = ("study__uuid", "name")
+    objects = NamedManager()
+
     class Meta:
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["study", "name"], name="picture_name_once_a_study")]
 
     def __str__(self) -> str:
         return self.name
+
+    def natural_key(self) -> tuple[str, str]:
+        return (str(self.study.uuid), self.name)
 
 
 class Stimulus(UUIDModel):

@@ -1,4 +1,7 @@
-"""What exported rows share: a UUID as natural key, so that a fixture loads into any installation."""
+"""What exported rows share: a UUID as natural key, so that a fixture loads into any installation.
+
+Rows without a UUID that belong to one are found by their owner's UUID and what tells them apart there.
+"""
 
 import uuid
 from typing import Any, ClassVar, Self
@@ -25,6 +28,14 @@ class UUIDModel(models.Model):
 
     def natural_key(self: Self) -> tuple[str]:
         return (str(self.uuid),)
+
+
+class NamedManager(models.Manager):
+    """Finds a row by the columns that its model's `natural_columns` names."""
+
+    def get_by_natural_key(self, *values: Any) -> Any:
+        columns = self.model.natural_columns  # type: ignore[attr-defined]
+        return self.get(**dict(zip(columns, values, strict=True)))
 
 
 class ImmutableError(Exception):

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import models
 
-from mlcore.models.base import UUIDModel
+from mlcore.models.base import NamedManager, UUIDModel
 
 
 def image_path(instance: "Image", filename: str) -> str:
@@ -65,11 +65,17 @@ class ImageLabel(models.Model):
     index = models.PositiveIntegerField(help_text="Index into the set's list of classes.")
     source = models.CharField(max_length=40, default="import")
 
+    natural_columns = ("image__uuid", "source", "index")
+    objects = NamedManager()
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "source", "index"], name="label_said_once_a_source")]
 
     def __str__(self) -> str:
         return f"{self.image_id}: {self.index} ({self.source})"
+
+    def natural_key(self) -> tuple[str, str, int]:
+        return (str(self.image.uuid), self.source, self.index)
 
 
 class Box(models.Model):
