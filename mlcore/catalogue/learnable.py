@@ -5,7 +5,7 @@ from typing import Any
 
 from mlcore.catalogue.fields import Field
 from mlcore.catalogue.metrics import METRICS
-from mlcore.catalogue.spec import LearnableSpec
+from mlcore.catalogue.spec import LearnableSpec, MetricSpec
 
 GROUP = "Term"
 HARMONY = "HARMONY; definitions §5"
@@ -76,6 +76,27 @@ LEARNABLE: dict[str, LearnableSpec] = {
     )
 }  # fmt: skip
 """By name. A researcher's own is added by a plug-in (mlcore.catalogue.plugins)."""
+
+
+def as_metric(spec: LearnableSpec) -> MetricSpec:
+    """A learnable metric as a metric of maps, for score runs: its own `evaluate` gives the values."""
+    masked = "mask" in (*spec.trained_with, *spec.needs)
+    return MetricSpec(
+        spec.name,
+        spec.title,
+        f"mlcore.metrics.learnable.plain.of_{spec.name}",
+        spec.summary,
+        spec.reference,
+        needs=("map", *(("mask",) if masked else ()), "model", "method"),
+        fields=spec.fields,
+        higher_is_better=spec.higher_is_better,
+        unit=spec.unit,
+        stochastic=spec.stochastic,
+        costly=spec.costly,
+    )
+
+
+METRICS[COMBINED] = as_metric(LEARNABLE[COMBINED])
 
 
 def options_of(name: str, text: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What a run optimises (definitions §2): the supervised loss and the family that teaches where to look."""
 
+from dataclasses import replace
+
 from mlcore.catalogue.fields import Field
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS
@@ -125,3 +127,11 @@ OBJECTIVES: dict[str, Spec] = {
         ),
     )
 }  # fmt: skip
+
+
+def offer_learnable() -> None:
+    """Let the tuning objective offer the learnable metrics of now: plug-ins come after the others."""
+    spec = OBJECTIVES["harmony"]
+    choices = tuple((one.name, one.title) for one in LEARNABLE.values())
+    fields = tuple(replace(field, choices=choices) if field.name == "metric" else field for field in spec.fields)
+    OBJECTIVES["harmony"] = replace(spec, fields=fields)

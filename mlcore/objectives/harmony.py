@@ -16,12 +16,11 @@ from mlcore.attribution import METHODS
 from mlcore.attribution.base import Attribution, class_scores, untouched
 from mlcore.attribution.grad_cam import GradCAM
 from mlcore.attribution.layers import unwrap
-from mlcore.attribution.maps import upsample
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS as METHOD_SPECS
 from mlcore.metrics.learnable.base import LearnableMetric, Step
 from mlcore.metrics.learnable.registry import make
-from mlcore.metrics.learnable.values import Remembered
+from mlcore.metrics.learnable.values import Remembered, as_measured
 from mlcore.objectives.base import Loss, Objective, count_reduce, mean_over
 from mlcore.objectives.batch import Batch
 
@@ -139,7 +138,7 @@ class Harmony(Objective):
             logits, maps = self._forward(attribution, batch.images, targets, graph=False)
 
             def explain(images: Tensor, asked: Any) -> Tensor:
-                return _as_measured(attribution.explain(images, asked), images)
+                return as_measured(attribution.explain(images, asked), images)
 
             score = self.metric.evaluate(
                 model,
@@ -168,7 +167,7 @@ class Harmony(Objective):
         # Grad-CAM's weights belong to the map that is scored: held constant, the gradient would be another's.
         exact = {"stop_gradient_weights": False} if isinstance(attribution, GradCAM) else {}
         logits, maps = attribution.forward(images, targets, create_graph=graph, **exact)
-        return logits, _as_measured(maps, images)
+        return logits, as_measured(maps, images)
 
     def _masks(self, batch: Batch) -> Tensor | None:
         """Where the objects are (B, H, W) bool; nowhere for images that have none; None where nobody asks."""
@@ -212,11 +211,6 @@ def _method_options(method: str, layer: str | None, options: Mapping[str, Any]) 
     if "layer" not in {field.name for field in spec.fields}:
         raise ValueError(f"{spec.title} looks at the picture itself: leave the layer empty.")
     return {"layer": layer} | dict(options)
-
-
-def _as_measured(maps: Tensor, images: Tensor) -> Tensor:
-    """Clamped at 0, bilinear at the images' size: (B, h, w) → (B, H, W)."""
-    return upsample(maps.clamp(min=0), (images.shape[2], images.shape[3]))
 
 
 def _dark(maps: Tensor) -> Tensor:

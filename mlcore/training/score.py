@@ -1,11 +1,11 @@
 """A score job: chosen metrics of chosen sets of maps, one value an image.
 
 Against the object (definitions §2, §7). Attention IoU and its relatives (IoU, Dice, precision, recall) look at the
-evaluation map at the classifier's input size, and so do metrics whose values a learnable metric gives; every other
-metric looks at the picture's own size, cut to what the classifier saw. They compare with the object that the label names, whichever class the map explains, as GRADIA's
-evaluation of the predicted class's map does. The two pointing games ask where the class is: a map of another class
-than the object's is left out and counted as such, for a miss there would say nothing of the map. A baseline that
-looks at no class is a map of any.
+evaluation map at the classifier's input size; metrics whose values a learnable metric gives look there too, every
+other one at the picture's own size, cut to what the classifier saw. They compare with the object that the label
+names, whichever class the map explains, as GRADIA's evaluation of the predicted class's map does. The two pointing
+games ask where the class is: a map of another class than the object's is left out and counted as such, for a miss
+there would say nothing of the map. A baseline that looks at no class is a map of any.
 
 Metrics that ask the classifier again are asked about the class that each map explains: for a set of the predicted
 class that is average drop as it is published.

@@ -49,8 +49,9 @@ class LearnableMetric(ABC):
     """A metric that a copy of a classifier can be tuned for.
 
     better_higher: whether a high score is good. trains_maps: whether the term goes back through `Step.maps`.
-    needs_masks: whether score and term need the objects. group: how many images are scored together (a mosaic's
-    four); fewer have no score. options: the metric's own (`fields` of its spec).
+    needs_masks: whether score and term need the objects. group: how many images are scored together, as a mosaic's
+    four are: i, b + i, 2b + i, … of a batch of group · b; fewer have no score. options: the metric's own (`fields` of
+    its spec).
     """
 
     name: ClassVar[str]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlcore.attribution.maps import upsample
 from mlcore.metrics.base import Metric, feed
 from mlcore.metrics.learnable.base import Explain
 
@@ -22,6 +23,11 @@ def values_of(metric: Metric, count: int, **columns: Any) -> Tensor:
         feed(metric, {"names": names} | columns)
     device = next((column.device for column in columns.values() if isinstance(column, Tensor)), None)
     return torch.tensor([metric.per_image.get(name, math.nan) for name in names], dtype=torch.float64, device=device)
+
+
+def as_measured(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps as learnable metrics look at them: clamped at 0, bilinear at the images' size: (B, h, w) → (B, H, W)."""
+    return upsample(maps.clamp(min=0), (images.shape[2], images.shape[3]))
 
 
 class Remembered:

@@ -34,7 +34,7 @@ OF_MAPS = pytest.mark.parametrize("name", [name for name, spec in SPECS.items() 
 ASKING = pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if "model" in spec.needs])
 TAKES = {"map": "maps", "mask": "masks", "person": "people", "model": "images"}
 # The mosaic of four pictures depends on their order; superpixels begin in the upper left corner; noise is not mirrored.
-ORDERED = {"focus"}
+ORDERED = {"focus", "combined"}
 UNMIRRORED = {"irof", *(name for name, spec in SPECS.items() if spec.stochastic)}
 
 
