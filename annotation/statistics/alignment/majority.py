@@ -15,8 +15,9 @@ def item_counts(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """(items,) the place in `rows` of one answer of each pair of maps, and (items, 3) its counts."""
     items = rows.items
     number = int(items.max()) + 1 if len(items) else 0
-    first = np.unique(items, return_index=True)[1]
-    return first, by_choice(items, rows.choice, number)
+    place = np.zeros(number, dtype=np.int64)
+    place[items] = np.arange(len(items))
+    return place, by_choice(items, rows.choice, number)
 
 
 def majorities(counts: np.ndarray) -> list[str]:
@@ -37,9 +38,9 @@ def summary(rows: Rows) -> dict[str, Any]:
 
 def images_table(rows: Rows) -> list[dict[str, Any]]:
     """One row a pair of maps, by cell and name."""
-    first, counts = item_counts(rows)
+    places, counts = item_counts(rows)
     table = [
         {"cell": rows.cells[rows.cell[place]], "image": rows.images[rows.image[place]], **counts_of(own), "majority": m}
-        for place, own, m in zip(first, counts, majorities(counts), strict=True)
+        for place, own, m in zip(places, counts, majorities(counts), strict=True)
     ]
     return sorted(table, key=lambda one: (rows.cells.index(str(one["cell"])), str(one["image"])))

@@ -28,7 +28,11 @@ def alpha(counts: np.ndarray, level: str = "nominal") -> float | None:
     level: nominal (δ² = 1 for different values) or ordinal (δ² = the squared number of ratings from one value to the
     other, both ends half). None without two ratings of an item, or where all values are the same.
     """
-    pairs = coincidences(counts)
+    return alpha_of(coincidences(counts), level)
+
+
+def alpha_of(pairs: np.ndarray, level: str) -> float | None:
+    """α of coincidences (values, values)."""
     totals = pairs.sum(axis=0)
     number = totals.sum()
     if level == "nominal":
@@ -103,10 +107,11 @@ def cohen(rows: Rows) -> dict[str, Any]:
 def summary(rows: Rows) -> dict[str, Any]:
     """All of them; `fleiss_items` of `items` were rated by `fleiss_ratings` people each and enter Fleiss' κ."""
     counts = item_counts(rows)[1]
+    pairs = coincidences(counts)
     kappa, items, ratings = fleiss(counts)
     return {
-        "krippendorff_nominal": alpha(counts),
-        "krippendorff_ordinal": alpha(counts, "ordinal"),
+        "krippendorff_nominal": alpha_of(pairs, "nominal"),
+        "krippendorff_ordinal": alpha_of(pairs, "ordinal"),
         "fleiss": kappa,
         "fleiss_items": items,
         "fleiss_ratings": ratings,

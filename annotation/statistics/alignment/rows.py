@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ORIGINAL, NEITHER, TUNED = -1, 0, 1
 UNKNOWN = -1
+_SPARSE = 16  # possible pairs an answer, above which sorting is the cheaper way to number them
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,13 @@ class Rows:
     def items(self) -> np.ndarray:
         """(n,) the pair of maps that was judged: an image in a cell, numbered from 0 without gaps."""
         pairs = self.cell.astype(np.int64) * max(len(self.images), 1) + self.image
-        return np.unique(pairs, return_inverse=True)[1].reshape(-1)
+        possible = len(self.cells) * len(self.images)
+        if possible > _SPARSE * len(pairs):
+            return np.unique(pairs, return_inverse=True)[1].reshape(-1)
+        # The same without sorting.
+        there = np.zeros(possible, dtype=bool)
+        there[pairs] = True
+        return (np.cumsum(there) - 1)[pairs]
 
 
 def by_choice(groups: np.ndarray, choice: np.ndarray, number: int) -> np.ndarray:

@@ -43,6 +43,9 @@ def test_an_image_of_two_cells_is_two_items():
     found = rows_of([("a", "x", "1", 1), ("b", "x", "1", 0), ("a", "x", "2", 1), ("a", "y", "1", 1)])
     assert found.items.tolist() == [0, 0, 2, 1]
     assert found.of_cell("2").items.tolist() == [0]
+    far = rows_of([("a", str(n), str(n), 1) for n in range(40)])
+    both = far.where(np.array([39, 3, 39]))  # 1,600 possible pairs, three answers
+    assert both.items.tolist() == [1, 0, 1]
     with pytest.raises(ValueError):
         found.of_cell("3")
 
