@@ -19,6 +19,7 @@ import io
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from copy import deepcopy
@@ -175,9 +176,10 @@ def grad_cam(architecture: str, images: Tensor, targets: Tensor) -> Contest:
     return Contest(f"Grad-CAM, {architecture}", rivals)
 
 
-def gradients(name: str, model: nn.Module, images: Tensor, targets: Tensor) -> Contest:
+def gradients(name: str, architecture: str, images: Tensor, targets: Tensor) -> Contest:
     """Guided backpropagation and Input × Gradient beside captum."""
-    contest = Contest(f"{'Guided backprop' if name == 'guided_backprop' else 'Input × Gradient'}, SqueezeNet 1.1")
+    contest = Contest(f"{'Guided backprop' if name == 'guided_backprop' else 'Input × Gradient'}, {architecture}")
+    model = network(architecture, images.shape[-1])
     if here("captum"):
         from captum import attr
 
@@ -189,6 +191,7 @@ def gradients(name: str, model: nn.Module, images: Tensor, targets: Tensor) -> C
                 "captum",
                 lambda: theirs.attribute(images.clone().requires_grad_(), targets).sum(1).detach(),
                 lambda: ours.explain(images, targets),
+                bar="≥ 1",
             )
         )
     return contest
@@ -342,8 +345,10 @@ def contests(wanted: set[str], batch: int, size: int) -> list[Callable[[], Conte
         "grad_cam_pp": lambda: cams("grad_cam_pp"),
         "layer_cam": lambda: cams("layer_cam"),
         "score_cam": score_cam,
-        "guided_backprop": lambda: gradients("guided_backprop", network("squeezenet1_1", size), images, targets),
-        "input_x_gradient": lambda: gradients("input_x_gradient", network("squeezenet1_1", size), images, targets),
+        "guided_backprop": lambda: gradients("guided_backprop", "squeezenet1_1", images, targets),
+        "guided_backprop_resnet18": lambda: gradients("guided_backprop", "resnet18", images, targets),
+        "input_x_gradient": lambda: gradients("input_x_gradient", "squeezenet1_1", images, targets),
+        "input_x_gradient_resnet18": lambda: gradients("input_x_gradient", "resnet18", images, targets),
         "lrp": lambda: lrp(network("resnet18", size), images, targets),
         "tame": lambda: tame("vgg16", images, targets),
         "tame_resnet50": lambda: tame("resnet50", images, targets),
@@ -363,6 +368,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore")  # captum says at every call that it sets hooks
     absent = [name for name in LIBRARIES if not here(name)]
     print(
         f"batch {options.batch}, {options.size} px, {options.rounds} rounds, {torch.get_num_threads()} threads, "

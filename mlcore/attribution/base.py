@@ -53,7 +53,7 @@ class Attribution(ABC):
                 else:
                     maps = self._explain(part, chosen)
                 found.append(maps.detach().float())
-        return torch.cat(found)
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def forward(self, images: Tensor, targets: Targets, *, create_graph: bool, **options: Any) -> tuple[Tensor, Tensor]:
         """Logits (B, K) and maps (B, h, w) of one shared forward pass, in the model's current mode.
@@ -88,11 +88,9 @@ def as_classes(targets: Tensor | int, images: int, classes: int, device: torch.d
     chosen = _ordinary(targets.to(device=device, dtype=torch.int64))
     if len(chosen) != images or chosen.dim() > 2:
         raise ValueError(f"{images} images need as many target classes, not {tuple(chosen.shape)}.")
-    if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= classes):
-        raise ValueError(
-            f"The classifier has classes 0 to {classes - 1}; "
-            f"targets reach from {int(chosen.min())} to {int(chosen.max())}."
-        )
+    low, high = (int(end) for end in chosen.aminmax()) if chosen.numel() else (0, 0)
+    if low < 0 or high >= classes:
+        raise ValueError(f"The classifier has classes 0 to {classes - 1}; targets reach from {low} to {high}.")
     return chosen
 
 
@@ -123,16 +121,28 @@ def _ordinary(tensor: Tensor) -> Tensor:
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Eval mode and a random state of its own inside the block; afterwards both are as they were, module by module."""
-    modes = [(module, module.training) for module in model.modules()]
+    modes = _modes(model)
     # Before CUDA is started no parameter can be on a GPU, and asking each of them takes longer than a small layer.
     looked = model.parameters() if torch.cuda.is_initialized() else ()
     devices = {parameter.device for parameter in looked if parameter.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(devices)):
         try:
-            if any(training for _, training in modes):
+            if any(modes.values()):
                 model.eval()
             yield
         finally:
-            for module, training in modes:
+            for module, training in modes.items():
                 if module.training != training:  # to set it is what costs
                     module.training = training
+
+
+def _modes(model: nn.Module) -> dict[nn.Module, bool]:
+    """Of every module; `model.modules()` takes three times as long, which small networks feel."""
+    found: dict[nn.Module, bool] = {}
+    left: list[nn.Module | None] = [model]
+    while left:
+        module = left.pop()
+        if module is not None and module not in found:
+            found[module] = module.training
+            left.extend(module._modules.values())
+    return found

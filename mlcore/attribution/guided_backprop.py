@@ -80,5 +80,6 @@ class _ReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (result,) = ctx.saved_tensors
-        gradient = torch.relu(gradients[0]) if ctx.rule.guided else gradients[0]
-        return torch.where(result <= 0, torch.zeros_like(gradient), gradient), None
+        # Detached: where a ReLU is open has no derivative, and zeros need not be sent down the network for it.
+        gradient = torch.ops.aten.threshold_backward(gradients[0], result.detach(), 0)
+        return gradient.relu_() if ctx.rule.guided else gradient, None

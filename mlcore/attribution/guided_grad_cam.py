@@ -29,7 +29,7 @@ class GuidedGradCAM(Attribution):
         self.grad_cam = GradCAM(model, layer or None)
 
     def _explain(self, images: Tensor, targets: Targets) -> Tensor:
-        _, chosen, found = self.guided.colours(images, targets)
+        chosen, found = self.guided.relevance(images, targets)
         columns = chosen[:, None] if chosen.dim() == 1 else chosen
         maps = []
         for colours, column in zip(found, columns.unbind(1), strict=True):
