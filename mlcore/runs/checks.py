@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from mlcore.catalogue import OBJECTIVES
+from mlcore.catalogue.tuning import tunes
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
 from mlcore.runs.manifest import ALL, Manifest, entries_of
 from mlcore.runs.score_checks import score_refusals
+from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
 
 __all__ = ["RunRefused", "Wish", "refusals"]
@@ -45,7 +47,7 @@ def _partition(wish: Wish) -> Iterator[Refusal]:
     if wish.kind == "score":  # which of the part's images have maps is asked with the sets
         return
     for part in _needed_parts(wish):
-        if not wish.manifest.get(part):
+        if not wish.manifest.get(part) and not left_without_objects(wish, part):
             yield "partition", f"The part “{Part(part).label}” of “{wish.partition.name}” holds no images."
 
 
@@ -61,8 +63,8 @@ def _needed_parts(wish: Wish) -> list[str]:
 
 
 def _labels(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true"):
-        return
+    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true") or tunes(wish.recipe):
+        return  # a tuned copy learns what the original says
     without = [image for _, image, label, _ in entries_of(wish.manifest) if label is None]
     if without:
         first = Image.objects.get(uuid=without[0])
@@ -92,12 +94,14 @@ def _classifier(wish: Wish) -> Iterator[Refusal]:
         yield "classifier", f"“{classifier}” has no weights."
         return
     ours, theirs = list(wish.image_set.classes), list(classifier.classes)
-    if wish.kind == "train":
+    if wish.kind == "train" and not tunes(wish.recipe):
         if ours != theirs and sorted(ours) == sorted(theirs):
             yield "classifier", f"“{classifier}” knows the classes of “{wish.image_set}” in another order."
         return
     if not theirs:
         yield "classifier", f"“{classifier}” has no list of classes; import it again with its class names."
+        return
+    if tunes(wish.recipe):
         return
     # A map of what the classifier itself says needs no common classes; a comparison with labels does.
     if (wish.kind == "evaluate" or wish.recipe["target"] == "true") and ours != theirs:
@@ -203,5 +207,6 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _supervision,
     _attention,
     _selection,
+    tuning_refusals,
     score_refusals,
 )

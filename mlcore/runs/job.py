@@ -1,6 +1,5 @@
 """JOB.json: what the process that trains is told. Paths and numbers only; it knows nothing of the database."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,17 @@ from typing import Any
 from django.conf import settings
 
 from mlcore.catalogue import OBJECTIVES, upgrade
-from mlcore.models import Box, Explanation, Image, Mask, Run, SupervisionItem
+from mlcore.catalogue.tuning import needs_objects, tunes
+from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
 from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
-from mlcore.runs.manifest import ALL, LABEL_SOURCE
+from mlcore.runs.manifest import ALL
+from mlcore.runs.objects import CHUNK, LABEL_SOURCE, boxes_of, masks_of, objects_of
 from mlcore.runs.score_job import judged_by
 from mlcore.runs.state import Claim
 
 VERSION = 1
-CHUNK = 500  # SQLite limits the variables of one statement
 
 
 def folder_of(run: Run) -> Path:
@@ -65,7 +65,9 @@ def _resume(run: Run) -> str | None:
 
 def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
     supervision = _supervision(run)
-    comparable = run.kind == Run.Kind.TRAIN or classes_of(run) == list(run.image_set.classes)
+    learns = run.kind == Run.Kind.TRAIN and not tunes(run.recipe)
+    comparable = learns or classes_of(run) == list(run.image_set.classes)
+    located = run.kind == Run.Kind.TRAIN and needs_objects(run.recipe)
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, entries in run.manifest.items():
         trained = run.kind == Run.Kind.TRAIN and part in (Part.TRAIN, Part.POOL)
@@ -74,8 +76,9 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
         for chunk in _chunks(entries):
             images = _images(chunk)
             labels = {images[entry[0]].pk: entry[1] for entry in chunk}
-            truth = _masks(labels) if judged else {}
-            boxes = _boxes(labels) if judged or (trained and supervision.by_boxes) else {}
+            truth = masks_of(labels) if judged else {}
+            boxes = boxes_of(labels) if judged or (trained and supervision.by_boxes) else {}
+            objects = objects_of(labels, part, run.recipe["object_source"], run.supervision) if located else {}
             difficult = _difficult(labels) if run.kind == Run.Kind.SCORE else set()
             for uuid, label, sha256 in chunk:
                 image = images[uuid]
@@ -92,6 +95,7 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
                     item["difficult"] = image.pk in difficult and image.pk not in truth
                 elif trained:
                     item |= supervision.of(image.pk, boxes.get(image.pk))
+                item |= objects.get(image.pk, {})
                 items.append(item)
         # "All images of the set" is no part of a partition; for the explaining process one name is as good as another.
         parts[Part.POOL.value if part == ALL else part] = items
@@ -138,26 +142,6 @@ def _images(entries: list[list[Any]]) -> dict[str, Image]:
         if found[uuid].sha256 != sha256:
             raise JobImpossible(f"The image {found[uuid].name} was replaced since this run was started.")
     return found
-
-
-def _masks(labels: dict[int, int | None]) -> dict[int, str]:
-    """Image → path of the mask of its class, or of the mask without a class."""
-    chosen: dict[int, str] = {}
-    rows = Mask.objects.filter(image__in=labels, source=LABEL_SOURCE).order_by("image", "category")
-    for mask in rows:
-        exact = mask.category is not None and mask.category == labels[mask.image_id]
-        if exact or (mask.category is None and mask.image_id not in chosen):
-            chosen[mask.image_id] = mask.file.path
-    return chosen
-
-
-def _boxes(labels: dict[int, int | None]) -> dict[int, list[list[float]]]:
-    """Image → boxes of its class, and those without a class."""
-    boxes: dict[int, list[list[float]]] = defaultdict(list)
-    for box in Box.objects.filter(image__in=labels, source=LABEL_SOURCE).order_by("pk"):
-        if box.category is None or box.category == labels[box.image_id]:
-            boxes[box.image_id].append([box.x0, box.y0, box.x1, box.y1])
-    return dict(boxes)
 
 
 def _difficult(labels: dict[int, int | None]) -> set[int]:

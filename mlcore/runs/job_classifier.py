@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mlcore.catalogue.tuning import tunes
 from mlcore.models import Classifier, Run
 
 
@@ -12,10 +13,15 @@ class JobImpossible(ValueError):
 
 def classes_of(run: Run) -> list[str]:
     """The names of what the classifier's outputs stand for."""
-    # What is explained or evaluated speaks in its own classes; what is trained learns those of the images.
-    if run.kind == Run.Kind.TRAIN or run.classifier is None:
+    if run.classifier is None or _learns(run):
         return list(run.image_set.classes)
     return list(run.classifier.classes)
+
+
+def _learns(run: Run) -> bool:
+    """Whether the run teaches the images' classes. What is explained, evaluated or tuned for a metric speaks in its
+    own."""
+    return run.kind == Run.Kind.TRAIN and not tunes(run.recipe)
 
 
 def classifier_of(classifier: Classifier | None, run: Run) -> dict[str, Any]:
@@ -31,11 +37,10 @@ def classifier_of(classifier: Classifier | None, run: Run) -> dict[str, Any]:
     weights = Path(classifier.weights.path)
     if not weights.is_file():
         raise JobImpossible(f"The weights of “{classifier}” are not in the storage any more.")
-    trained = run.kind == Run.Kind.TRAIN
     return {
         "architecture": classifier.architecture,
-        "num_classes": len(run.image_set.classes if trained else classifier.classes),
+        "num_classes": len(classes_of(run)),
         "weights": str(weights),
         "padding": classifier.padding,
-        "replace_head": trained,
+        "replace_head": _learns(run),
     }

@@ -12,10 +12,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from mlcore.catalogue.tuning import needs_objects
 from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
 from mlcore.models.partitions import Part
+from mlcore.runs.objects import LABEL_SOURCE, with_objects
 
-LABEL_SOURCE = "import"
 ALL = "all"
 
 Manifest = dict[str, list[list[Any]]]
@@ -27,7 +28,8 @@ def freeze(
 ) -> Manifest:  # fmt: skip
     """The images of a run, in the order of their rows.
 
-    train: train, the supervised images of the annotation pool, validation; test only for a final look.
+    train: train, the supervised images of the annotation pool, validation; test only for a final look. A run that has
+    to know where the object is sees those that have one; in the test part the others are counted as left out.
     explain, evaluate: the recipe's part; explain knows "all", with or without a partition.
     score: those of the part, or of all images, that have a map in one of the sets.
     """
@@ -44,6 +46,9 @@ def freeze(
         chosen = supervision.items.values("image")
         manifest[Part.POOL.value] = _entries(_members(partition, Part.POOL).filter(pk__in=chosen))
     manifest[Part.VALIDATION.value] = _entries(_members(partition, Part.VALIDATION))
+    if needs_objects(recipe):
+        source = recipe["object_source"]
+        manifest = {part: with_objects(entries, part, source, supervision) for part, entries in manifest.items()}
     if recipe["evaluate_test"]:
         manifest[Part.TEST.value] = _entries(_members(partition, Part.TEST))
     return manifest

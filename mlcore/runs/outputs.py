@@ -11,7 +11,8 @@ from django.core.files.storage import default_storage
 
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, Prediction, Run, Score
 from mlcore.models.partitions import Part
-from mlcore.runs.job import CHUNK
+from mlcore.runs.job_classifier import classes_of
+from mlcore.runs.objects import CHUNK
 from mlcore.runs.start import TRANSFORM
 from mlcore.runs.state import Claim, held
 
@@ -128,7 +129,7 @@ class NewClassifier:
             name=run.name,
             owner=run.owner,
             architecture=parent.architecture if parent is not None else run.recipe["architecture"],
-            classes=list(run.image_set.classes),
+            classes=classes_of(run),
             weights=self.stored,
             sha256=self.sha256,
             padding=parent.padding if parent is not None else Classifier.Padding.TORCH,

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from mlcore.catalogue import OBJECTIVES, RecipeError, clean
+from mlcore.catalogue.tuning import needs_objects, tunes
 from mlcore.models import (
     AuditEntry,
     Classifier,
@@ -25,6 +26,7 @@ from mlcore.runs.checks import RunRefused, Wish, refusals
 from mlcore.runs.manifest import ALL
 from mlcore.runs.queue import send_on_commit
 from mlcore.runs.state import line
+from mlcore.runs.tuning_checks import left_out
 
 __all__ = ["RunRefused", "start_control", "start_run"]
 
@@ -91,7 +93,7 @@ def start_control(run: Run, *, owner: Any = None, enqueue: bool = True) -> Run:
     if run.control is not None:
         return run.control
     objective = run.recipe.get("objective", "supervised")
-    if run.kind != "train" or not OBJECTIVES[objective].fields:
+    if run.kind != "train" or "map" not in OBJECTIVES[objective].needs:
         raise RunRefused({"run": f"“{run}” has no attention term, so there is nothing to leave out in a control."})
     own = {field.name for field in OBJECTIVES[objective].fields}
     # The supervised objective weighs images by w_p and asks nothing of their maps: that is w_a = 0.
@@ -161,15 +163,22 @@ def _looks_at_test(wish: Wish) -> bool:
 
 def _notes(wish: Wish) -> list[str]:
     """What the run does on its own account, said in its log from the first line."""
-    notes = []
-    ours = list(wish.image_set.classes)
-    if wish.kind == "train" and wish.classifier is not None and list(wish.classifier.classes) != ours:
-        theirs = len(wish.classifier.classes)
-        if theirs == len(ours):
-            notes.append(f"The head of “{wish.classifier}” is kept: it has as many classes under other names.")
-        else:
-            had = f"{theirs} classes" if theirs else "classes unknown here"
-            notes.append(f"The head of “{wish.classifier}” ({had}) is replaced by a fresh one for {len(ours)} classes.")
+    notes = _notes_on_the_head(wish)
+    if wish.kind == "train" and needs_objects(wish.recipe):
+        notes += left_out(wish)
     if _looks_at_test(wish):
         notes.append("This run looks at the test part; the look is on record.")
     return notes
+
+
+def _notes_on_the_head(wish: Wish) -> list[str]:
+    ours = list(wish.image_set.classes)
+    if wish.kind != "train" or wish.classifier is None or list(wish.classifier.classes) == ours:
+        return []
+    theirs = len(wish.classifier.classes)
+    if tunes(wish.recipe):
+        return [f"“{wish.classifier}” keeps its own {theirs} classes; the images' labels are not looked at."]
+    if theirs == len(ours):
+        return [f"The head of “{wish.classifier}” is kept: it has as many classes under other names."]
+    had = f"{theirs} classes" if theirs else "classes unknown here"
+    return [f"The head of “{wish.classifier}” ({had}) is replaced by a fresh one for {len(ours)} classes."]
