@@ -137,9 +137,13 @@ class Picture:
             found.append(_largest(self.residual[colour].sub_(self.values[colour])))
         return torch.stack(found).amax(0)
 
-    def cycle(self) -> Tensor:
-        """One cycle; the largest correction (N) of the coarser level."""
-        self.sweep()
+    def cycle(self, anew: bool = True) -> Tensor:
+        """One cycle; the largest correction (N) of the coarser level. anew: the last step was not a cycle too."""
+        if anew:
+            self._solve_pair(0, (0, 2))
+        else:  # a cycle ends with the first colour, and with sums beside the even columns' pixels
+            self._solve(2)
+        self._solve_pair(1, (1, 3))
         # The last colour has no residual, and the sums beside the even columns' pixels are new.
         self._residual(1)
         self.sums.pair(0)

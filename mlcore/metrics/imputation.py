@@ -106,10 +106,10 @@ def _cycle(picture: Picture, scale: Tensor) -> Tensor:
         if stage != STAGES[0]:
             picture.refine()
         near = torch.zeros_like(scale, dtype=torch.bool)
-        for _ in range(MOST_CYCLES):
+        for turn in range(MOST_CYCLES):
             # The coarser level's correction is about the error before the cycle; what it leaves is the rest of a
             # geometric series, of which two corrections give the ratio; the worse of the last two ratios counts.
-            correction = picture.cycle() / scale
+            correction = picture.cycle(anew=not turn) / scale
             last, rate = rate, (correction / before).clamp(0.1, 0.99)
             worse = torch.maximum(last, rate)
             near = correction * worse / (1 - worse) <= stage

@@ -44,7 +44,7 @@ class Level:
         self.coarser: Level | None = None
         if max(shape) <= COARSEST:
             return
-        self.image, self.total, self.direction, self.of_direction = zeros(), zeros(), zeros(), zeros()
+        self.image, self.total, self.direction, self.of_direction, self.product = (zeros() for _ in range(5))
         edge = width + 1
         self.inner = slice(edge, self.size - edge)
         self.shifts = [down * width + right for down, right in HALF[1:]]
@@ -106,11 +106,11 @@ class Level:
                 self.direction.copy_(self.solution)
                 self.of_direction.copy_(self.image)
             else:
-                share = -_ratio(_dot(self.solution, self.of_direction), curvature)
+                share = -_ratio(self._dot(self.solution, self.of_direction), curvature)
                 self.direction.mul_(share).add_(self.solution)
                 self.of_direction.mul_(share).add_(self.image)
-            curvature = _dot(self.direction, self.of_direction)
-            length = _ratio(_dot(self.direction, self.right), curvature)
+            curvature = self._dot(self.direction, self.of_direction)
+            length = _ratio(self._dot(self.direction, self.right), curvature)
             self.total.addcmul_(length, self.direction)
             self.right.addcmul_(length, self.of_direction, value=-1)
         self.solution.copy_(self.total)
@@ -128,6 +128,10 @@ class Level:
         self.solution.addcmul_(self.image, self.free)
         self._residual()
         self.solution.addcmul_(self.smoothing, self.image)
+
+    def _dot(self, one: Tensor, other: Tensor) -> Tensor:
+        """(N, C, 1)."""
+        return torch.mul(one, other, out=self.product).sum(-1, keepdim=True)
 
     def _apply(self) -> None:
         """image = A solution."""
@@ -213,11 +217,6 @@ def _inverse(rows: Tensor, free: Tensor, width: int) -> Tensor:
     factor, _ = torch.linalg.cholesky_ex(matrix)
     inverse = torch.cholesky_inverse(factor) * scale[:, :, None] * scale[:, None, :]
     return ((inverse + inverse.transpose(1, 2)) / 2).float()
-
-
-def _dot(one: Tensor, other: Tensor) -> Tensor:
-    """(N, C, 1)."""
-    return (one * other).sum(-1, keepdim=True)
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
