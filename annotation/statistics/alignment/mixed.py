@@ -60,10 +60,21 @@ def summary(rows: Rows) -> dict[str, Any]:
 
 
 def variational(tuned: np.ndarray, rater: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """(2,) the standard deviations of the raters' and the images' effects: exp of the posterior mean of their log.
+    """(2,) the standard deviations of the raters' and the images' effects.
 
-    tuned: (n,) 0 or 1. rater, image: (n,) indices without gaps. Starts at the same place every time.
+    tuned: (n,) 0 or 1. rater, image: (n,) indices without gaps.
     """
+    return deviations_of(fit(tuned, rater, image))
+
+
+def deviations_of(fitted: Any) -> np.ndarray:
+    """exp of the posterior mean of their logarithms (2,), from statsmodels' result."""
+    return np.exp(np.asarray(fitted.vcp_mean, dtype=np.float64))
+
+
+def fit(tuned: np.ndarray, rater: np.ndarray, image: np.ndarray) -> Any:
+    """statsmodels' variational result. Starts at the same place every time. RuntimeError where the search does not
+    end."""
     from scipy.sparse import csr_array
     from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
@@ -79,7 +90,9 @@ def variational(tuned: np.ndarray, rater: np.ndarray, image: np.ndarray) -> np.n
         warnings.simplefilter("ignore")
         # Memory of BFGS grows with the square of the number of images.
         fitted = model.fit_vb(mean=np.zeros(size), sd=np.full(size, 0.5), fit_method="L-BFGS-B", minim_opts=_SEARCH)
-    return np.exp(np.asarray(fitted.vcp_mean, dtype=np.float64))
+    if not fitted.optim_retvals.success:
+        raise RuntimeError(f"the variational search did not end ({fitted.optim_retvals.message}).")
+    return fitted
 
 
 def laplace(

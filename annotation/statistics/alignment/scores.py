@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from annotation.statistics.agreement import shares
-from annotation.statistics.alignment.rows import Rows, by_choice
+from annotation.statistics.alignment.rows import UNKNOWN, Rows, by_choice
 from annotation.statistics.intervals import t_mean
 
 FEW_RATERS = 5
@@ -58,6 +58,12 @@ def t_test(scores: Sequence[float]) -> float | None:
     return 2 * float(stdtr(len(scores) - 1, -abs(t)))
 
 
+def median_seconds(rows: Rows) -> float | None:
+    """The median visible time of an answer; None where no time is known."""
+    known = rows.milliseconds[rows.milliseconds != UNKNOWN]
+    return float(np.median(known)) / 1000 if len(known) else None
+
+
 def summary(rows: Rows) -> dict[str, Any]:
     """Counts, shares, alignment, its p and each rater's score, of these answers."""
     answered, counts = rater_counts(rows)
@@ -71,6 +77,7 @@ def summary(rows: Rows) -> dict[str, Any]:
         "shares": shares(said),
         "alignment": alignment(scores),
         "p": t_test(scores),
+        "median_seconds": median_seconds(rows),
         "raters": sorted(
             (
                 {"rater": rows.raters[place], **counts_of(own), "answers": int(own.sum()), "score": score}

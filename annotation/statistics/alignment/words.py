@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+LEVEL = 0.05
 _PEOPLE = {"human": ("person", "people")}
 
 
@@ -27,7 +28,7 @@ def sentences(found: Mapping[str, Any], who: Mapping[str, int]) -> list[str]:
         said += f" ({raters(who)}, {images}{only})"
     else:
         interval = f"95 % interval {score['low']:+.2f} to {score['high']:+.2f}, Student's t over {raters(who)}"
-        said += f" ({interval}, {images}{only}): {_direction(score)}"
+        said += f" ({interval}, {images}{only}): {_direction(score, found['p_holm'])}"
     answers = "answer" if found["answers"] == 1 else "answers"
     return [
         f"{said}.",
@@ -36,9 +37,10 @@ def sentences(found: Mapping[str, Any], who: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _direction(score: Mapping[str, Any]) -> str:
-    if score["low"] > 0:
-        return "the tuned maps are preferred"
-    if score["high"] < 0:
-        return "the original maps are preferred"
-    return "neither is clearly preferred"
+def _direction(score: Mapping[str, Any], p_holm: float | None) -> str:
+    if score["low"] <= 0 <= score["high"]:
+        return "neither is clearly preferred"
+    said = f"the {'tuned' if score['low'] > 0 else 'original'} maps are preferred"
+    if p_holm is not None and p_holm >= LEVEL:
+        return f"taken alone, {said}; not as one of all declared cells (Holm's p = {p_holm:.2f})"
+    return said

@@ -13,11 +13,12 @@ from annotation.statistics.alignment import report as module
 from annotation.statistics.alignment.gain import Gain
 from annotation.statistics.alignment.report import Cell, report
 from annotation.statistics.alignment.rows import Rows, rows_of
+from annotation.statistics.alignment.words import sentences
 from tests.annotation.statistics.alignment.said import crowd, rows, swapped
 
 CELL_KEYS = {
     "cell", "metric", "method", "classifier", "original", "tuned", "people", "images", "answers", "counts", "shares",
-    "alignment", "p", "p_holm", "declared", "raters", "images_table", "images_table_omitted", "majority", "bootstrap",
+    "alignment", "p", "median_seconds", "p_holm", "declared", "raters", "images_table", "images_table_omitted", "majority", "bootstrap",
     "mixed_model", "bradley_terry", "agreement", "position", "text",
 }  # fmt: skip
 OPTIONS = {"draws": 100}
@@ -103,6 +104,10 @@ def test_the_sentences():
         "4 images): the tuned maps are preferred.",
         "Of 20 answers, 70.0% chose the tuned map, 5.0% the original and 25.0% neither.",
     ]
+    (cell,) = found["cells"]
+    assert cell["text"] == found["text"]
+    for p_holm, direction in ((0.049, "the tuned maps are preferred."), (0.28, "declared cells (Holm's p = 0.28).")):
+        assert sentences(cell | {"p_holm": p_holm}, {"human": 5})[0].endswith(direction)
     table = {"a": "ttno", "b": "tttt", "c": "ooot"}
     kinds = {"a": "simulated", "b": "imported", "c": "imported"}
     few = replace(rows(table), kinds=tuple(kinds[name] for name in "abc"))

@@ -38,6 +38,12 @@ def test_alignment_by_hand():
     ]
 
 
+def test_the_median_is_of_known_times():
+    given = rows_of([("a", str(place), "c", 1, 0, time) for place, time in enumerate([1000, 4000, -1, 2500])])
+    assert scores.median_seconds(given) == 2.5
+    assert scores.median_seconds(rows(HAND)) is None
+
+
 def test_the_t_test_is_scipys():
     from scipy.stats import ttest_1samp
 
