@@ -18,8 +18,8 @@ from tests.annotation.statistics.alignment.said import crowd, rows, swapped
 
 CELL_KEYS = {
     "cell", "metric", "method", "classifier", "original", "tuned", "people", "images", "answers", "counts", "shares",
-    "alignment", "p", "median_seconds", "p_holm", "declared", "raters", "images_table", "images_table_omitted", "majority", "bootstrap",
-    "mixed_model", "bradley_terry", "agreement", "position", "text",
+    "alignment", "p", "p_holm", "declared", "raters", "images_table", "images_table_omitted", "majority", "bootstrap",
+    "mixed_model", "bradley_terry", "agreement", "position", "median_seconds", "text",
 }  # fmt: skip
 OPTIONS = {"draws": 100}
 
