@@ -11,7 +11,7 @@ from mlcore.catalogue.recipes import Difference
 
 register = template.Library()
 
-SHARES = {"accuracy", "pointing"}  # shares of images: read in percent
+SHARES = {"accuracy", "pointing", "agreement", "harmony_agreement"}  # shares of images: read in percent
 STATE_ICONS = {
     "queued": "hourglass_empty",
     "claimed": "play_circle",

@@ -15,6 +15,7 @@ from mlcore.admin import run_choices
 from mlcore.admin.run_choices import Block, Judged
 from mlcore.catalogue import FAMILIES, METHODS, METRICS, OBJECTIVES, Field, fields_for, upgrade
 from mlcore.catalogue.recipes import SEVERAL, chosen
+from mlcore.catalogue.tuning import tunes
 from mlcore.models import Classifier, ImageSet, Partition, Run, SupervisionSet
 
 KIND_TITLES = {
@@ -38,7 +39,8 @@ COMMON = {
     "score": {"part", "batch_size"},
     "evaluate": {"part", "method", "image_size"},
 }
-SWITCHES = {"objective", "method", "image_set", "partition", "classifier"}  # choosing one changes the form
+COMMON_TUNING = COMMON["train"] | {"max_steps", "evaluate_steps", "agreement_guard"}
+SWITCHES = {"objective", "metric", "method", "image_set", "partition", "classifier"}  # choosing one changes the form
 
 
 GROUP_TITLES = {"How": "Steps", "What": "Which class"}
@@ -63,6 +65,7 @@ class RunForm:
     typed_name: str
     seed: int
     with_control: bool
+    control_offered: bool
     recipe: dict[str, Any]
 
 
@@ -91,11 +94,12 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     own_names |= {line.name for group in owns for line in group.inputs}
     if kind == "train" and objects["classifier"]:
         lines.pop("architecture", None)
-    common = [line for name, line in lines.items() if name in COMMON[kind] and name not in own_names]
+    usual = COMMON_TUNING if kind == "train" and tunes(data) else COMMON[kind]
+    common = [line for name, line in lines.items() if name in usual and name not in own_names]
     own = [line for name, line in lines.items() if spec and name in own_names]
     rest: dict[str, list[Input]] = {}
     for item in recipe_fields:
-        if item.name in lines and item.name not in COMMON[kind] and item.name not in own_names:
+        if item.name in lines and item.name not in usual and item.name not in own_names:
             rest.setdefault(item.group, []).append(lines[item.name])
     what = _what(user, kind, objects, errors, found)
     shown = {line.name for line in what} | set(lines) | {block.name for block in blocks}
@@ -116,6 +120,7 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
         typed_name=typed_name,
         seed=int(seed) if seed.isdigit() else 0,
         with_control=str(data.get("with_control", "no")) == "yes",
+        control_offered=kind == "train" and spec is not None and "map" in spec.needs,
         recipe=recipe_values(kind, data),
     )
 
@@ -189,6 +194,9 @@ def _as_it_reads(classifier: Classifier | None) -> dict[str, Any]:
 def _recipe_input(item: Field, data: Mapping[str, Any], errors: Mapping[str, str], reads: Mapping[str, Any]) -> Input:
     line = from_field(item, data, errors, default=reads.get(item.name, item.default))
     line.switches = item.name in SWITCHES
+    if item.name == "select":
+        # A score chooses where there is one, and only there.
+        line.choices = [choice for choice in line.choices if (choice[0] == "best_score") == tunes(data)]
     if item.name == "architecture":
         line.suggestions = tuple(name for names in FAMILIES.values() for name in names)
     return line

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef
 
 from harmony.researcher import owned
 from harmony.templatetags.researcher import metric_title, recipe_line
+from mlcore.admin import run_tuning
 from mlcore.catalogue import differences
 from mlcore.models import Explanation, ExplanationSet, Image, Run, RunMetric, Score
 from mlcore.runs import health, summary
@@ -15,7 +16,7 @@ from mlcore.runs import health, summary
 TWELVE = 12
 LOG_LINES = 60
 PART_TITLES = {"train": "training", "validation": "validation", "annotation_pool": "annotation pool", "test": "test"}
-FIRST = ("loss", "accuracy", "attention_iou")
+FIRST = ("loss", "accuracy", "attention_iou", "score", "agreement")
 
 
 def live(run: Run) -> dict[str, Any]:
@@ -62,10 +63,12 @@ def curves(run: Run) -> dict[str, Any]:
     found: dict[str, list[summary.Curve]] = {}
     for curve in summary.curves(run):
         found.setdefault(curve.name, []).append(curve)
+    titles, guides = run_tuning.titles(run), run_tuning.guides(run)
     metrics = [
         {
             "name": name,
-            "title": metric_title(name),
+            "title": titles.get(name) or metric_title(name),
+            **({"guide": guides[name]} if name in guides else {}),
             "main": _rank(name) < len(FIRST),
             "series": [
                 {"part": curve.part, "points": list(zip(curve.steps, curve.values, strict=True))}

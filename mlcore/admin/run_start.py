@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from mlcore.admin import run_choices, run_form
 from mlcore.catalogue import RecipeError
+from mlcore.catalogue.tuning import follow
 from mlcore.models import Run
 from mlcore.runs.start import RunRefused, start_control, start_run
 
@@ -39,6 +40,8 @@ class RunStartPages:
         if request.headers.get("HX-Trigger-Name") in ("classifier", "kind"):
             # The input size that stood there belonged to another classifier; this one's own comes in its place.
             data = {name: value for name, value in data.items() if name not in run_form.READING}
+        if request.headers.get("HX-Trigger-Name") in ("objective", "metric"):
+            data = follow(data)
         form = run_form.build(request.user, data)
         return self.render(request, "admin/harmony/run_form_fields.html", title="Start a run", form=form)
 
@@ -67,7 +70,7 @@ class RunStartPages:
                 repeats=repeats,
                 **form.objects,
             )
-            if form.with_control and form.own and form.kind == Run.Kind.TRAIN:
+            if form.with_control and form.control_offered:
                 start_control(run, owner=request.user)
         return run
 

@@ -10,7 +10,7 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin
 from harmony.templatetags.researcher import duration
-from mlcore.admin import run_page, score_table
+from mlcore.admin import run_page, run_tuning, score_table
 from mlcore.admin.run_start import RunStartPages
 from mlcore.catalogue import differences
 from mlcore.models import Run, Score
@@ -84,7 +84,11 @@ class RunAdmin(RunStartPages, DomainAdmin):
             obj=run,
             recipe=recipe,
             unchanged=sum(line.is_default for line in recipe),
-            scores=Score.objects.filter(run=run, explanation_set=None).defer("per_image").order_by("part", "metric"),
+            scores=Score.objects.filter(run=run, explanation_set=None)
+            .exclude(metric__in=run_tuning.NAMES)
+            .defer("per_image")
+            .order_by("part", "metric"),
+            tuned=run_tuning.outcome(run),
             table=score_table.of_run(run, sort=request.GET.get("sort", ""), order=request.GET.get("order", "")),
             keep="",
             sets=run.explanation_sets.select_related("classifier")[:60],

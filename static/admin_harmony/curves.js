@@ -1,5 +1,6 @@
-/* The curves of a run: one panel a metric, training and validation in it; hover reads values, a switch makes the
-   scale logarithmic, a slider smooths. While the run is open the values are fetched again. */
+/* The curves of a run: one panel a metric, training and validation in it, a dashed line where one must stay above it;
+   hover reads values, a switch makes the scale logarithmic, a slider smooths. While the run is open the values are
+   fetched again. */
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 
 const EVERY_MS = 3000;
@@ -63,6 +64,7 @@ class Panel {
   data() {
     const [steps, ...columns] = align(this.metric.series);
     const shown = columns.map((column) => smooth(column, this.settings.smoothing));
+    if (this.metric.guide) shown.push(steps.map(() => this.metric.guide.value));
     return [steps, ...shown.map((column) => (this.settings.log ? column.map((v) => (v > 0 ? v : null)) : column))];
   }
 
@@ -81,6 +83,12 @@ class Panel {
         value: (plot, value, index, at) => number(value ?? before(plot.data[index], at)),
       };
     });
+    if (this.metric.guide) {
+      series.push({
+        label: this.metric.guide.label, stroke: text, width: 1, dash: [6, 4], points: { show: false },
+        value: () => number(this.metric.guide.value),
+      });
+    }
     this.plot = new uPlot(
       {
         width: Math.max(240, this.holder.clientWidth), height: HEIGHT,
