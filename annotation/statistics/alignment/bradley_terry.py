@@ -23,13 +23,13 @@ _STEPS, _CLOSE = 100, 1e-12
 
 
 def summary(rows: Rows) -> dict[str, Any]:
-    """`log_strength` of tuned over original with its 95 % interval, `tie` ν and, where both orders are known, the
-    log advantage of the left side; or why there is none."""
+    """`log_strength` of tuned over original with its 95 % interval, `tie` ν and, where orders are known and the answers
+    say something about it, the log advantage of the left side; or why there is none."""
     known = rows.left != UNKNOWN
     if len(rows) and known.all():
         counts = by_choice(rows.left, rows.choice, 2).astype(float)  # (2, 3): tuned on the right, on the left
-        if (counts.sum(axis=1) > 0).all():
-            return fit(counts)
+        if (counts.sum(axis=1) > 0).all() and "reason" not in (found := fit(counts)):
+            return found
     return fit(by_choice(np.zeros(len(rows), dtype=int), rows.choice, 1).astype(float))
 
 
@@ -46,7 +46,7 @@ def fit(counts: np.ndarray) -> dict[str, Any]:
     start = np.zeros(design.shape[2])
     found = newton(design, counts, start)
     if found is None:
-        return {"reason": "The answers leave the side's effect without a bound."}
+        return {"reason": "The likelihood has no maximum."}
     values, covariance = found
     half = Z * np.sqrt(np.diag(covariance))
     result: dict[str, Any] = {

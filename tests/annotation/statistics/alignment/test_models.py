@@ -44,6 +44,11 @@ def test_the_sides_effect_by_hand():
     assert found["high"] - found["log_strength"] == pytest.approx(half)
 
 
+def test_a_side_that_decides_everything_has_no_bounded_effect():
+    found = bradley_terry.summary(rows_of([("a", str(n), "c", 1 if n % 2 else -1, n % 2, 0) for n in range(8)]))
+    assert (found["log_strength"], "left" in found) == (pytest.approx(0, abs=1e-9), False)
+
+
 def test_newton_finds_what_scipy_finds():
     from scipy.optimize import approx_fprime, minimize
 

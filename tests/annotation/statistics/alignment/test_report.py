@@ -6,9 +6,12 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
+from annotation.statistics.alignment import csv_tables, latex
 from annotation.statistics.alignment import report as module
 from annotation.statistics.alignment.gain import Gain
 from annotation.statistics.alignment.report import Cell, report
@@ -85,6 +88,26 @@ def test_nobody_has_answered():
     assert found["text"] == ["Nobody has answered yet."]
     assert (found["people"], found["answers"], found["cells"][0]["alignment"]["mean"]) == ({}, 0, None)
     assert set(found["cells"][0]["bradley_terry"]) == {"reason"}
+
+
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from("abcdefghijkl"), st.sampled_from("uvw"), st.sampled_from("xy"), st.integers(-1, 1),
+        st.integers(-1, 1), st.integers(-1, 9),
+    ),
+    max_size=24, unique_by=lambda one: one[:3],
+)  # fmt: skip
+
+
+@hypothesis.given(ANSWERS)
+@hypothesis.settings(deadline=None, max_examples=60)
+def test_whatever_was_answered_there_is_a_report(answers):
+    found = of(rows_of(answers, cells="xy"), draws=20)
+    assert plain(found)
+    json.dumps(found, allow_nan=False)
+    assert sum(cell["answers"] for cell in found["cells"]) == found["answers"] == len(answers)
+    assert csv_tables.cells(found).count("\n") == 4
+    assert latex.table(found)
 
 
 def test_one_answer():
