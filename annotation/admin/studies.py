@@ -13,6 +13,7 @@ from annotation import publishing
 from annotation.admin import mending, results, study_page
 from annotation.admin.builder_pages import BuilderPages
 from annotation.admin.loop_pages import LoopPages
+from annotation.admin.pair_pages import PairPages, is_of_pairs
 from annotation.admin.people_pages import PeoplePages, links_of
 from annotation.admin.sample_form import design_of, sample_view
 from annotation.admin.trials_page import TrialPages
@@ -36,7 +37,7 @@ EXPORTS = {
 
 
 @admin.register(Study)
-class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, DomainAdmin):
+class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, DomainAdmin):
     list_display = (
         "name",
         "kind_title",
@@ -83,6 +84,7 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, DomainAdmin):
             *self.trial_routes(),
             *self.people_routes(),
             *self.loop_routes(),
+            *self.pair_routes(),
         )
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -101,6 +103,7 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, DomainAdmin):
             study=study,
             kind=kind_of(study),
             teaches=study.kind in TEACHES,
+            of_pairs=is_of_pairs(study),
             version=study.version,
             plan=study.version.plan or default_plan(),
             progress=study_page.progress(study),

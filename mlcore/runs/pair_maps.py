@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 
 from mlcore.catalogue import METRICS
+from mlcore.catalogue.tuning import metric_of, tunes
 from mlcore.exchange.pair_scores import plain_metric, scores_of
 from mlcore.exchange.pairs import SAME
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageSet, Partition, Prediction, Run
@@ -34,9 +35,7 @@ class BothMaps:
 def tuned_for(classifier: Classifier) -> str | None:
     """The metric that the run which made the classifier tuned it for; None for any other classifier."""
     run = classifier.run
-    if run is None or run.recipe.get("objective") != "harmony":
-        return None
-    return str(run.recipe["metric"])
+    return metric_of(run.recipe) if run is not None and tunes(run.recipe) else None
 
 
 def usual_way(classifier: Classifier) -> tuple[str, str]:
