@@ -32,10 +32,11 @@ class Harmony(Objective):
     step asks either classifier about the batch once; what a metric shows besides is its own. Maps are those of the
     class that the original predicts, clamped at 0, bilinear at the images' size; gradients through them are exact.
 
-    metric, method: names in the catalogue. term_weight: c; 0: the metric's published weight. metric_options: the
-    metric's own, "name=value; name=value". layer: where the method reads, for methods that have one; empty: its own
-    default. method_options: the method's other options. object_source: where `batch.maps` come from, for the loader.
-    seed: of the steps' chance; None: that of PyTorch's own generator at `prepare`.
+    metric, method: names in the catalogue; or a metric itself. term_weight: c; 0: the metric's published weight, 1
+    for a metric itself. metric_options: the named metric's, "name=value; name=value". layer: where the method reads,
+    for methods that have one; empty: its own default. method_options: the method's others. object_source: where
+    `batch.maps` come from, for the loader. seed: of the steps' chance; None: that of PyTorch's own generator at
+    `prepare`.
 
     Raises ValueError with a sentence where metric, method, layer or options do not fit.
     """
@@ -49,7 +50,7 @@ class Harmony(Objective):
     def __init__(
         self,
         *,
-        metric: str = "focus",
+        metric: str | LearnableMetric = "focus",
         method: str = "grad_cam",
         term_weight: float = 0.0,
         keep_weight: float = 1.0,
@@ -62,9 +63,9 @@ class Harmony(Objective):
         super().__init__()
         if not term_weight >= 0 or not keep_weight >= 0:
             raise ValueError(f"Weights are 0 or more, not {term_weight} and {keep_weight}.")
-        self.metric: LearnableMetric = make(metric, metric_options)
-        self.spec = LEARNABLE[metric]
-        self.term_weight = float(term_weight) or self.spec.term_weight
+        self.metric: LearnableMetric = make(metric, metric_options) if isinstance(metric, str) else metric
+        published = LEARNABLE[metric].term_weight if isinstance(metric, str) else 1.0
+        self.term_weight = float(term_weight) or published
         self.keep_weight = float(keep_weight)
         self.object_source = object_source
         self.method = method

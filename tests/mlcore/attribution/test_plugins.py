@@ -55,7 +55,9 @@ def run(code: str, package: Path, **environment: str) -> subprocess.CompletedPro
 
 
 def test_a_method_and_a_metric_take_less_than_thirty_lines_each() -> None:
-    assert set(blocks()) == {"my_maps/__init__.py", "my_maps/last_energy.py", "my_maps/lower_half.py", "notebook.py"}
+    assert set(blocks()) == {
+        "my_maps/__init__.py", "my_maps/last_energy.py", "my_maps/lower_half.py", "notebook.py", "border.py",
+    }  # fmt: skip
     lines = {path: len([line for line in code.splitlines() if line.strip()]) for path, code in blocks().items()}
     described = lines["my_maps/__init__.py"]
     assert max(lines["my_maps/last_energy.py"], lines["my_maps/lower_half.py"]) + described / 2 < 30
