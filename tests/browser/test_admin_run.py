@@ -27,6 +27,13 @@ def test_choosing_an_objective_shows_its_fields_and_keeps_what_was_typed(person)
     page.get_by_label("Objective").select_option(label="RES")
     page.get_by_label("Slack, η").wait_for()
     assert page.get_by_label("Epochs", exact=True).input_value() == "7"
+    page.get_by_label("Objective").select_option(label="HARMONY: tuned for a metric")
+    page.get_by_label("Metric", exact=True).wait_for()
+    rate = page.get_by_label("Learning rate", exact=True)
+    assert rate.input_value() == "3e-05"  # as published, and typed values stay
+    page.get_by_label("Metric", exact=True).select_option(label="Relevance mass accuracy (RMA)")
+    page.wait_for_function("document.querySelector('[name=learning_rate]').value === '3e-06'")
+    assert page.get_by_label("Epochs", exact=True).input_value() == "7"
     page.get_by_text("Explain", exact=True).click()
     page.get_by_label("Class that is explained").wait_for()
     assert page.get_by_label("Objective").count() == 0

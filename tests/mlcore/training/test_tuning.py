@@ -211,6 +211,20 @@ def test_without_labels_a_copy_is_tuned_all_the_same(tmp_path: Path, parts: Part
     assert "accuracy" not in {row["metric"] for event in events.of("scores") for row in event["rows"]}
 
 
+def test_any_run_can_be_measured_by_steps_on_a_few_batches(tmp_path: Path, parts: Parts) -> None:
+    options = {"select": "best_accuracy", "evaluate_steps": 2, "evaluate_batches": 1, "learning_rate": 3e-3}
+    job = make_job(tmp_path / "a", parts, epochs=3, **options)
+    events = run(job)
+    curve = events.metric("validation", "accuracy")
+    assert [step for step, _ in curve] == [2, 4, 6, 8, 9]
+    assert all(value * 8 == int(value * 8) for _, value in curve)
+    best = max(value for _, value in curve)
+    assert events[-1]["summary"]["selected_step"] == next(step for step, value in curve if value == best)
+    assert len(list((tmp_path / "a").glob("epoch-*.safetensors"))) == 1
+    # The last checkpoint holds the last step's weights, whichever step was kept.
+    assert checkpoints.load(tmp_path / "a")["step"] == 9
+
+
 def test_a_score_needs_an_objective_that_has_one(tmp_path: Path, parts: Parts) -> None:
     events = run(make_job(tmp_path / "a", parts, select="best_score"), status=FAILED)
     assert "no score to choose by" in events[-1]["reason"]
