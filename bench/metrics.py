@@ -9,14 +9,22 @@ road            filling in ten shares of a 224×224×3 image, noise 0, ours in o
 irof            100 segments, classifier that costs nothing (superpixels are the same function: kept from before on our
                 side, as for a second method, and left out of Quantus' time) and SqueezeNet, superpixels on both sides
 deletion        28 steps, pixel flipping, classifier that costs nothing, and SqueezeNet
+insertion       the same from the blurred image, each step showing pixels of the image; both sides blur with our
+                function, since Quantus has none
 ris             20 noisy copies, maps and classifier that cost nothing, and SqueezeNet with its input as map
 stochastic      exact stochastic pointing game against 100 points drawn from the map, each a game of its own or all
                 looked up in one distance transform, and against the same expectation by such a transform
+
+Both sides ask SqueezeNet about the same copies, each once, in float32. Quantus leaves the unaltered image out of pixel
+flipping's curve: it is asked there too, through Quantus' own wrapper. What differs is how many copies are asked about
+together (Quantus: one of each image; ours: four of 224 px on a CPU, of one image or several) and, on a CPU, how they
+lie in memory (Quantus: colour after colour; ours: a pixel's colours together). RIS' copies lie alike on both sides.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import statistics
 import sys
@@ -33,7 +41,7 @@ from torch import Tensor, nn
 
 from mlcore.attribution.maps import upsample
 from mlcore.metrics.imputation import impute
-from mlcore.metrics.insertion_deletion import Deletion
+from mlcore.metrics.insertion_deletion import Deletion, Insertion, blur
 from mlcore.metrics.irof import IROF
 from mlcore.metrics.perturbation import ranks
 from mlcore.metrics.road import SHARES
@@ -43,6 +51,7 @@ from mlcore.metrics.stochastic_pointing import StochasticPointingGame
 from mlcore.training.classifiers import build
 
 SIZE = 224
+STEPS = 28
 Work = Callable[[], Any]
 Case = tuple[str, Work, Work, Callable[[Any, Any], float], float]
 
@@ -120,35 +129,63 @@ def irof_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case
         yield f"irof, {kind}", mine, other, largest, 1e-3
 
 
-class Grey(nn.Module):
-    """A classifier of grey pictures: Quantus counts features of colours, ours pixels; here both are the same."""
+def for_grey(net: nn.Module) -> nn.Module:
+    """The same SqueezeNet for grey pictures, its first weights summed over colours: Quantus counts features of colours,
+    ours pixels; here both are the same."""
+    net = copy.deepcopy(net)
+    first = net.get_submodule("features.0")
+    first.weight = nn.Parameter(first.weight.sum(dim=1, keepdim=True))  # type: ignore[union-attr, operator]
+    first.in_channels = 1  # type: ignore[assignment]
+    return net.eval()
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.model(images.expand(-1, 3, -1, -1))
-        return found
+def flipping(perturb: Any) -> Callable[..., Any]:
+    """Quantus' pixel flipping in 28 steps: (model, start, targets, maps) → probabilities (B, 29), start included."""
+    import quantus
+    from quantus.helpers.model.pytorch_model import PyTorchModel
+
+    steps = quiet(quantus.PixelFlipping, features_in_step=SIZE * SIZE // STEPS, perturb_func=perturb)
+
+    def curve(model: nn.Module, start: Any, targets: Any, maps: Any) -> Any:
+        first = PyTorchModel(model, channel_first=True, softmax=True, device="cpu").predict(start)
+        rest = steps(model, start, targets, maps, device="cpu", softmax=True)
+        return np.column_stack([first[np.arange(len(targets)), targets], rest])
+
+    return curve
 
 
 def deletion_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case]:
-    import quantus
-
     def zero(arr: Any, indices: Any, **_: object) -> Any:
         arr = arr.copy()
         arr[np.arange(len(arr))[:, None], indices] = 0.0
         return arr
 
-    maps, grey, steps = maps_of(len(images), SIZE), images[:, :1].contiguous(), 28
-    theirs = quiet(quantus.PixelFlipping, features_in_step=SIZE * SIZE // steps, perturb_func=zero)
-    for kind, model in (("free", Free().eval()), ("SqueezeNet", Grey(net).eval())):
+    maps, grey, theirs = maps_of(len(images), SIZE), images[:, :1].contiguous(), flipping(zero)
+    for kind, model in (("free", Free().eval()), ("SqueezeNet", for_grey(net))):
         yield (
             f"deletion, {kind}",
-            lambda model=model: Deletion(model, steps=steps).curve(maps, grey, targets)[:, 1:].numpy(),
-            lambda model=model: theirs(
-                model, grey.numpy(), targets.numpy(), maps[:, None].numpy(), device="cpu", softmax=True
-            ),
+            lambda model=model: Deletion(model, steps=STEPS).curve(maps, grey, targets).numpy(),
+            lambda model=model: theirs(model, grey.numpy(), targets.numpy(), maps[:, None].numpy()),
+            largest,
+            1e-4,
+        )
+
+
+def insertion_cases(images: Tensor, net: nn.Module, targets: Tensor) -> Iterator[Case]:
+    maps, grey = maps_of(len(images), SIZE), images[:, :1].contiguous()
+    whole = grey.flatten(1).numpy()
+
+    def show(arr: Any, indices: Any, **_: object) -> Any:
+        arr, rows = arr.copy(), np.arange(len(arr))[:, None]
+        arr[rows, indices] = whole[rows, indices]
+        return arr
+
+    theirs = flipping(show)
+    for kind, model in (("free", Free().eval()), ("SqueezeNet", for_grey(net))):
+        yield (
+            f"insertion, {kind}",
+            lambda model=model: Insertion(model, steps=STEPS).curve(maps, grey, targets).numpy(),
+            lambda model=model: theirs(model, blur(grey).numpy(), targets.numpy(), maps[:, None].numpy()),
             largest,
             1e-4,
         )
@@ -294,6 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         road_cases(images),
         irof_cases(images, net, targets),
         deletion_cases(images, net, targets),
+        insertion_cases(images, net, targets),
         ris_cases(images, net, targets),
         stochastic_cases(images),
     ):

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlcore.attribution.maps import upsample
-from mlcore.metrics.perturbation import PerturbationMetric, ranks
+from mlcore.metrics.perturbation import PerturbationMetric, by_relevance
+from mlcore.metrics.pixel_exchange import Exchange
 
 KERNEL = 11
 DEVIATION = 5.0
@@ -35,21 +36,17 @@ class _Exchange(PerturbationMetric):
         self.steps = steps
 
     def ends(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures before the first and after the last step: both (B, C, H, W)."""
+        """Pictures before the first and after the last step: (B, C, H, W), the latter also (B, C, 1, 1)."""
         raise NotImplementedError
 
     def curve(self, maps: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         """Probability (B, steps + 1) after each step, from none to all."""
         height, width = images.shape[2:]
-        places = ranks(upsample(maps, (height, width)))
-        before, after = self.ends(images.float())
+        order = by_relevance(upsample(maps, (height, width)).flatten(1))
+        before, after = (end.to(images.dtype) for end in self.ends(images.float()))
         numbers = [step * height * width // self.steps for step in range(self.steps + 1)]
-
-        def copies(index: int, first: int, end: int) -> Tensor:
-            exchanged = torch.tensor(numbers[first:end], device=images.device)[:, None, None, None]
-            return torch.where(places[index][None, None] < exchanged, after[index], before[index])
-
-        return self.engine.series(images, targets, [self.steps + 1] * len(images), copies).probability
+        series = [Exchange(*one, numbers) for one in zip(before, after, order, strict=True)]
+        return self.engine.exchange(series, targets)
 
     def values(self, maps: Tensor, images: Tensor, targets: Tensor) -> list[float | str]:
         """Area under the curve of each image."""
@@ -106,7 +103,7 @@ def kernel() -> Tensor:
 
 
 FILLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "zero": torch.zeros_like,
-    "mean": lambda images: images.mean(dim=(2, 3), keepdim=True).expand_as(images),
+    "zero": lambda images: images.new_zeros((*images.shape[:2], 1, 1)),
+    "mean": lambda images: images.mean(dim=(2, 3), keepdim=True),
     "blur": blur,
 }

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mlcore.attribution.maps import upsample
 from mlcore.metrics.perturbation import PerturbationMetric
+from mlcore.metrics.pixel_exchange import Exchange
 from mlcore.metrics.segments import superpixels
 
 
@@ -35,25 +36,38 @@ class IROF(PerturbationMetric):
 
     def curve(self, maps: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         """Probability (B, S) after each removal; NaN beyond an image's own number of segments."""
+        return self.engine.exchange(self.removals(maps, images), targets)
+
+    def removals(self, maps: Tensor, images: Tensor) -> list[Exchange]:
+        """Each image's copies, from one segment less to none left."""
         heat = upsample(maps, (images.shape[2], images.shape[3]))
-        steps = [removal_steps(one, superpixels(image, self.segments)) for one, image in zip(heat, images, strict=True)]
-        means = images.float().mean(dim=(2, 3), keepdim=True)
-
-        def copies(index: int, first: int, end: int) -> Tensor:
-            numbers = torch.arange(first, end, device=images.device)[:, None, None, None]
-            return torch.where(steps[index][None, None] <= numbers, means[index], images[index].float())
-
-        counts = [int(one.max()) + 1 for one in steps]
-        return self.engine.series(images, targets, counts, copies).probability
+        means = images.float().mean(dim=(2, 3), keepdim=True).to(images.dtype)
+        series = []
+        for one, image, mean in zip(heat, images, means, strict=True):
+            order, numbers = removal_order(one, superpixels(image, self.segments))
+            series.append(Exchange(image, mean, order, numbers))
+        return series
 
     def values(self, maps: Tensor, images: Tensor, targets: Tensor) -> list[float | str]:
         """Mean loss of each image."""
         whole = self.unaltered(images, targets)
-        curve = self.curve(maps, images, targets)
+        series = self.removals(maps, images)
+        curve = self.engine.exchange(series, targets)
         return [
-            float((1 - row[: int((~row.isnan()).sum())] / (before + 1e-9)).mean())
-            for row, before in zip(curve, whole, strict=True)
+            float((1 - row[: len(one.numbers)] / (before + 1e-9)).mean())
+            for one, row, before in zip(series, curve, whole, strict=True)
         ]
+
+
+def removal_order(heat: Tensor, labels: Tensor) -> tuple[Tensor, list[int]]:
+    """Pixels (H·W,) segment by segment as they go, and how many are gone after each step."""
+    steps = removal_steps(heat, labels).flatten()
+    if steps.device.type == "cpu":
+        # numpy sorts 16 bits by counting; there are fewer segments than that.
+        order = torch.from_numpy(steps.to(torch.int16).numpy().argsort(kind="stable"))
+    else:
+        order = steps.argsort(stable=True)
+    return order, steps.bincount().cumsum(0).tolist()
 
 
 def removal_steps(heat: Tensor, labels: Tensor) -> Tensor:

@@ -55,6 +55,30 @@ def test_copies_are_asked_about_in_batches_across_images_and_steps() -> None:
         Engine(model, batch=0)
 
 
+@pytest.mark.parametrize(("side", "together"), [(224, 4), (112, 16), (448, 1), (1, 64)])
+def test_on_a_cpu_fewer_large_copies_are_asked_about_at_once(side: int, together: int) -> None:
+    asked = torch.zeros(()).expand(1, 3, side, side)
+    assert Engine(Brightness(torch.ones(1, 1, 1))).size_for(asked) == together
+    assert Engine(Brightness(torch.ones(1, 1, 1)), batch=5).size_for(asked) == 5
+    assert Engine(Brightness(torch.ones(1, 1, 1))).size_for(asked.to("meta")) == 64
+
+
+def test_a_classifier_that_views_its_features_as_a_row_is_asked_too() -> None:
+    class Viewing(Brightness):
+        def forward(self, images: Tensor) -> Tensor:
+            row = images.view(len(images), -1)
+            images.mul_(2)
+            return super().forward(row[:, :, None, None])
+
+    images = pictures(3, 4)
+    model = Viewing(torch.ones(1, 1, 1))
+    found = Engine(model, batch=2).probabilities(images.clone())
+    assert torch.allclose(found[:, 0], (2 * images.sum(dim=(1, 2, 3))).sigmoid(), atol=1e-6)
+    assert model.asked == 3
+    with pytest.raises(RuntimeError, match="shape"):
+        Engine(torch.nn.Linear(5, 2)).probabilities(images)
+
+
 def test_ranks_and_the_part_that_is_shown() -> None:
     assert ranks(torch.tensor([[[0.1, 0.9], [0.5, 0.9]]])).tolist() == [[[3, 0], [2, 1]]]
     image, heat = torch.full((1, 3, 2, 2), 4.0), torch.tensor([[[1.0, 5.0], [2.0, 3.0]]])
