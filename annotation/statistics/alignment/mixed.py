@@ -4,7 +4,8 @@ logit P(tuned) = β + u_rater + v_image, u ~ N(0, σ_u²), v ~ N(0, σ_v²): peo
 §8). statsmodels' BinomialBayesMixedGLM (priors β ~ N(0, 2²), log σ ~ N(0, 1)) gives the variances, by its variational
 fit. Its interval of β is too narrow, as a factored posterior ignores that β and the u move together, and its search
 for the mode of everything at once runs into σ → 0. So β and its interval come from Laplace's approximation at those
-variances: the mode of (β, u, v) and the inverse of the curvature there. docs/alignment.md gives the measured coverage.
+variances: the mode of (β, u, v) and the inverse of the curvature there, times Student's t with raters − 1 degrees of
+freedom, as the raters' variance is estimated from no more than them. docs/alignment.md gives the measured coverage.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from annotation.statistics.alignment.rows import NEITHER, TUNED, Rows
+from annotation.statistics.intervals import CONFIDENCE, t_quantile
 
-METHOD = "variances by variational Bayes (statsmodels), log-odds by Laplace's approximation"
+METHOD = "variances by variational Bayes (statsmodels), log-odds by Laplace's approximation, t interval"
 LEAST_ANSWERS, MOST_ANSWERS = 20, 50_000
 PRIOR_FIXED, PRIOR_LOG_SD = 2.0, 1.0
-Z = 1.959963984540054
 _SEARCH = {"maxiter": 5000, "maxfun": 20_000, "ftol": 1e-12, "gtol": 1e-5}
 _STEPS, _CLOSE = 100, 1e-9
 
@@ -48,15 +49,21 @@ def summary(rows: Rows) -> dict[str, Any]:
     if found is None or not np.isfinite(found).all():
         return {"reason": "The fit did not converge."}
     log_odds, deviation = found
+    half = quantile(len(people)) * deviation
     return {
         "log_odds": log_odds,
-        "low": log_odds - Z * deviation,
-        "high": log_odds + Z * deviation,
+        "low": log_odds - half,
+        "high": log_odds + half,
         "n": n,
         "method": METHOD,
         "sd_rater": float(deviations[0]),
         "sd_image": float(deviations[1]),
     }
+
+
+def quantile(raters: int) -> float:
+    """How many standard deviations a 95 % interval reaches to either side."""
+    return t_quantile(0.5 + CONFIDENCE / 2, raters - 1)
 
 
 def variational(tuned: np.ndarray, rater: np.ndarray, image: np.ndarray) -> np.ndarray:
