@@ -103,7 +103,7 @@ def options_of(name: str, text: str) -> dict[str, Any]:
     """The options that "name=value; name=value" gives to a learnable metric, each in its own type.
 
     Raises ValueError with a sentence for what cannot be read, for an option that the metric has not, and for a value
-    that does not fit it.
+    that does not fit it, also in what `parts_of` reads.
     """
     spec = LEARNABLE[name]
     known = {field.name: field for field in (*_fields_of(spec.plain), *spec.fields)}
@@ -123,6 +123,8 @@ def options_of(name: str, text: str) -> dict[str, Any]:
             found[key] = known[key].clean(value)
         except ValueError as error:
             raise ValueError(f"{known[key].label}: {error}") from None
+    if name == COMBINED and "parts" in found:
+        parts_of(found["parts"])
     return found
 
 

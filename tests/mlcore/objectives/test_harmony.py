@@ -2,9 +2,12 @@
 
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from mlcore.attribution.maps import upsample
@@ -312,3 +315,59 @@ def test_a_layer_that_is_not_there_is_refused_before_the_first_step() -> None:
         Harmony(metric="rma", method_options={"colour": 1}).prepare(TinyVGG())
     with pytest.raises(ValueError, match="only after `prepare`"):
         _ = Harmony(metric="rma").original
+
+
+def test_nan_in_the_network_reaches_the_loss_and_is_not_hidden() -> None:
+    model, batch = tiny(), drawn_batch(dtype=torch.float32)
+    objective = Harmony(metric="rma")
+    objective.prepare(model)
+    with torch.no_grad():
+        model.classifier[3].weight[0, 0] = math.nan
+    assert not torch.isfinite(objective.loss(model, batch).total)
+
+
+def uneven_batch() -> Batch:
+    """Five images, of which the second process's have no object; both classifiers agree on some of them."""
+    batch = drawn_batch(5)
+    batch.maps[3:] = 0
+    return batch
+
+
+def two_classifiers() -> tuple[nn.Module, Harmony]:
+    torch.manual_seed(6)
+    model = Straight().double().eval()
+    objective = Harmony(metric="rma", term_weight=1.0, seed=4)
+    objective.prepare(model)
+    with torch.no_grad():
+        model.fc.bias += torch.tensor([0.0, 0.06, 0.0])
+    return model, objective
+
+
+def _part_of_a_batch(rank: int, store: str, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    model, objective = two_classifiers()
+    batch = uneven_batch()
+    mine = slice(0, 3) if rank == 0 else slice(3, 5)
+    names = ("images", "labels", "maps", "has_map", "w_p", "w_a")
+    chance = float(torch.rand((), generator=objective._generator()))
+    step = objective.loss(model, Batch(*(getattr(batch, name)[mine] for name in names)))
+    step.total.backward()
+    gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    dist.all_reduce(gradients)
+    found = {"gradients": gradients / 2, "agreement": step.terms["agreement"], "chance": chance}
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    mp.spawn(_part_of_a_batch, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    model, objective = two_classifiers()
+    step = objective.loss(model, uneven_batch())
+    step.total.backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for one in found:
+        assert torch.allclose(one["gradients"], expected, atol=1e-10)
+        assert float(one["agreement"]) == float(step.terms["agreement"])
+    assert float(step.terms["agreement"]) == pytest.approx(3 / 5)
+    assert found[0]["chance"] != found[1]["chance"]
