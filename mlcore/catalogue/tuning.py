@@ -4,6 +4,7 @@ defaults, and what it needs."""
 from collections.abc import Mapping
 from typing import Any
 
+from mlcore.catalogue import learnable
 from mlcore.catalogue.architectures import FAMILIES
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS
@@ -43,8 +44,13 @@ def metric_of(recipe: Mapping[str, Any]) -> str:
 
 def needs_objects(recipe: Mapping[str, Any]) -> bool:
     """Whether it must be known where the object is: in training, and to score."""
-    spec = LEARNABLE.get(metric_of(recipe)) if tunes(recipe) else None
-    return spec is not None and "mask" in spec.trained_with
+    name = metric_of(recipe)
+    if not tunes(recipe) or name not in LEARNABLE:
+        return False
+    try:
+        return learnable.needs_objects(name, str(recipe.get("metric_options") or ""))
+    except ValueError:  # options that `clean` refuses
+        return learnable.needs_objects(name)
 
 
 def gradient_norm(recipe: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcore.catalogue import LEARNABLE, METHODS, METRICS, OBJECTIVES, plugins
+from mlcore.catalogue import LEARNABLE, METHODS, METRICS, OBJECTIVES, plugins, tuning
 from mlcore.catalogue.learnable import needs_objects, options_of, parts_of
 from mlcore.catalogue.plugin_folder import Malformed, specs_of
 from mlcore.catalogue.plugins import FAILED, load, register, unregister
@@ -202,3 +202,10 @@ def test_options_and_parts_are_read_or_refused() -> None:
     assert needs_objects("combined")
     assert not needs_objects("combined", "parts=focus=1")
     assert [name for name in LEARNABLE if needs_objects(name)] == ["rma", "combined"]
+    with pytest.raises(ValueError, match="no metric with its weight"):
+        options_of("combined", "parts=luck=1")
+    recipe = {"objective": "harmony", "metric": "combined"}
+    assert tuning.needs_objects(recipe)
+    assert not tuning.needs_objects(recipe | {"metric_options": "parts=focus=1,road=0.1"})
+    assert tuning.needs_objects(recipe | {"metric_options": "parts=luck"})
+    assert not tuning.needs_objects(recipe | {"objective": "gradia"})
