@@ -135,6 +135,7 @@ RUN_PROCESSES = env.int("RUN_PROCESSES", default=1)
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "mlcore.tasks.sweep_runs", "schedule": 30.0},
     "tidy-leases": {"task": "annotation.tasks.tidy_leases", "schedule": 300.0},
+    "sweep-analyses": {"task": "annotation.tasks.sweep_analyses", "schedule": 60.0},
 }
 
 # --- Files ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from annotation import publishing
 from annotation.admin import mending, results, study_page
+from annotation.admin.alignment_pages import AlignmentPages
 from annotation.admin.builder_pages import BuilderPages
 from annotation.admin.loop_pages import LoopPages
 from annotation.admin.pair_pages import PairPages, is_of_pairs
@@ -37,7 +38,7 @@ EXPORTS = {
 
 
 @admin.register(Study)
-class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, DomainAdmin):
+class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, AlignmentPages, DomainAdmin):
     list_display = (
         "name",
         "kind_title",
@@ -84,6 +85,7 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, Do
             *self.trial_routes(),
             *self.people_routes(),
             *self.loop_routes(),
+            *self.alignment_routes(),
             *self.pair_routes(),
         )
 

@@ -31,9 +31,12 @@ function sortable(table) {
   });
 }
 
+/* Numbers are printed with a true minus sign, and small chances as "< 0.001". */
+const number = (text) => Number.parseFloat(text.replace("−", "-").replace(/^< /, ""));
+
 function compare(a, b) {
-  const x = Number.parseFloat(a);
-  const y = Number.parseFloat(b);
+  const x = number(a);
+  const y = number(b);
   if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y;
   return a.localeCompare(b);
 }
