@@ -19,6 +19,7 @@ from mlcore.attribution.layers import unwrap
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS as METHOD_SPECS
 from mlcore.metrics.learnable.base import LearnableMetric, Step
+from mlcore.metrics.learnable.parts import laid_out
 from mlcore.metrics.learnable.registry import make
 from mlcore.metrics.learnable.values import Remembered, as_measured
 from mlcore.objectives.base import Loss, Objective, count_reduce, mean_over
@@ -104,19 +105,20 @@ class Harmony(Objective):
         """The loss of one batch. Terms: keep, term, agreement, dark_maps and, where objects are needed,
         images_without_mask."""
         attribution = self._attribution_of(model)
+        images = laid_out(batch.images)
         with torch.no_grad():
-            original = class_scores(self.original(batch.images))
+            original = class_scores(self.original(images))
         targets = original.argmax(dim=1)
-        logits, maps = self._forward(attribution, batch.images, targets, graph=self.metric.trains_maps)
+        logits, maps = self._forward(attribution, images, targets, graph=self.metric.trains_maps)
         masks = self._masks(batch)
         step = Step(
             model=model,
-            images=batch.images,
+            images=images,
             targets=targets,
             original=original,
             logits=logits,
             maps=maps,
-            explain=lambda images, asked: self._forward(attribution, images, asked, graph=True)[1],
+            explain=lambda shown, asked: self._forward(attribution, shown, asked, graph=True)[1],
             masks=masks,
             agreement=float(self.previous),
             generator=self._generator(),

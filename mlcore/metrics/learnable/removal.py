@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mlcore.attribution.base import class_scores
 from mlcore.metrics.learnable.base import LearnableMetric, Step
-from mlcore.metrics.learnable.parts import with_value
+from mlcore.metrics.learnable.parts import laid_out, with_value
 from mlcore.objectives.base import mean_over
 
 EPS = 1e-9
@@ -31,7 +31,7 @@ class Removal(LearnableMetric):
         counted = with_value(maps)
         ratio = step.logits.new_zeros(0)
         if bool(counted.any()):
-            altered = self.perturb(step.images, maps, step.generator)[counted]
+            altered = laid_out(self.perturb(step.images, maps, step.generator)[counted])
             targets = step.targets[counted]
             after = _probability(class_scores(step.model(altered)), targets)
             ratio = after / (_probability(step.logits[counted], targets) + EPS)

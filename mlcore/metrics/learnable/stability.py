@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mlcore.metrics import stability as plain
 from mlcore.metrics.learnable.base import Explain, LearnableMetric, Step
-from mlcore.metrics.learnable.parts import normal, uniform, with_value
+from mlcore.metrics.learnable.parts import laid_out, normal, uniform, with_value
 from mlcore.metrics.learnable.values import values_of
 from mlcore.objectives.base import mean_over
 
@@ -35,7 +35,7 @@ class _Stability(LearnableMetric):
         if bool(counted.any()):
             images = step.images.detach()[counted]
             copies = self.perturb(step.images, clean, step.generator)[counted]
-            noisy = step.explain(copies, step.targets[counted])
+            noisy = step.explain(laid_out(copies), step.targets[counted])
             changes = self.changes(_shares(clean[counted]), _shares(noisy), images, copies - images)
         return mean_over(changes, counted.sum())
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import skimage.segmentation
 import torch
 from torch import Tensor
 
@@ -134,6 +135,21 @@ def test_irof_removes_a_share_between_one_and_nineteen_twentieths() -> None:
     gone = [len(labels[(one != image[0]).any(dim=0)].unique()) for one in many]
     assert min(gone) == int(0.05 * count)
     assert int(0.9 * count) <= max(gone) <= int(0.95 * count)
+
+
+def test_a_run_over_many_images_makes_superpixels_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    slic = skimage.segmentation.slic
+
+    def counted(*given: object, **options: object) -> object:
+        made.append(1)
+        return slic(*given, **options)
+
+    monkeypatch.setattr(skimage.segmentation, "slic", counted)
+    images = torch.randn(300, 3, 6, 6, generator=torch.Generator().manual_seed(7))
+    first, again = (IROF(4).perturb(images, images[:, 0], torch.Generator().manual_seed(0)) for _ in range(2))
+    assert len(made) == 300
+    assert torch.equal(first, again)
 
 
 @KINDS
