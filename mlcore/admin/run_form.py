@@ -13,9 +13,9 @@ from harmony.inputs import Group, Input, from_field, values
 from harmony.researcher import owned
 from mlcore.admin import run_choices
 from mlcore.admin.run_choices import Block, Judged
-from mlcore.catalogue import FAMILIES, METHODS, METRICS, OBJECTIVES, Field, fields_for, upgrade
+from mlcore.catalogue import FAMILIES, LEARNABLE, METHODS, METRICS, OBJECTIVES, Field, fields_for, upgrade
 from mlcore.catalogue.recipes import SEVERAL, chosen
-from mlcore.catalogue.tuning import tunes
+from mlcore.catalogue.tuning import metric_of, tunes
 from mlcore.models import Classifier, ImageSet, Partition, Run, SupervisionSet
 
 KIND_TITLES = {
@@ -152,7 +152,11 @@ def suggested_name(kind: str, data: Mapping[str, Any], objects: Mapping[str, Any
     parts = [str(image_set) if image_set else ""]
     if kind == "train":
         spec = OBJECTIVES.get(str(data.get("objective") or "supervised"))
-        parts.append(spec.title.lower() if spec else "")
+        if tunes(data):
+            tuned_for = LEARNABLE.get(metric_of(data))
+            parts.append(f"tuned for {tuned_for.title}" if tuned_for else "")
+        else:
+            parts.append(spec.title.lower() if spec else "")
     else:
         parts += [kind, str(objects.get("classifier") or "")]
     return " · ".join(part for part in parts if part)[:160]
@@ -257,7 +261,7 @@ def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str,
         lines.append(
             picker(
                 "human_maps", "People's maps", found.people, "None",
-                "What people drew on these images, for the metrics that compare with people.", False,
+                "For the metrics that compare with people. A drawing study's page makes them: “Compare with what people drew”.", False,
             )
         )  # fmt: skip
         return lines

@@ -39,6 +39,7 @@ def value_of(page: str, name: str) -> str:
 
 
 def test_choosing_the_objective_brings_the_published_settings(client, wish) -> None:
+    wish["name"] = ""
     page = client.get(reverse(FORM), wish, headers={"HX-Trigger-Name": "objective"}).content.decode()
     shown = {name: value_of(page, name) for name in ("learning_rate", "epochs", "batch_size", "evaluate_steps")}
     assert shown == {"learning_rate": "3e-06", "epochs": "100", "batch_size": "8", "evaluate_steps": "20"}
@@ -46,6 +47,7 @@ def test_choosing_the_objective_brings_the_published_settings(client, wish) -> N
     assert 'value="best_accuracy"' not in page
     assert 'name="object_source"' in page
     assert "Start a control too" not in page
+    assert "· tuned for Relevance mass accuracy (RMA)" in page
     focus = client.get(reverse(FORM), wish | {"metric": "focus"}, headers={"HX-Trigger-Name": "metric"})
     assert value_of(focus.content.decode(), "max_steps") == "20000"
     typed = client.get(reverse(FORM), wish | {"learning_rate": "0.002"}, headers={"HX-Trigger-Name": "metric"})
