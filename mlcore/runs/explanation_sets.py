@@ -2,25 +2,16 @@
 
 import hashlib
 import json
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from mlcore.catalogue import METHODS, own_options, upgrade
 from mlcore.models import ExplanationSet, Run
+from mlcore.runs.code_version import code_version
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.start import TRANSFORM
 
 # Options that only say how much work is done at once.
 DECIDE_NOTHING = ("chunk",)
-ATTRIBUTION = Path(__file__).resolve().parent.parent / "attribution"
-
-
-@lru_cache(maxsize=1)
-def code_version() -> str:
-    """A hash of the attribution room's sources: maps made by other code are other maps."""
-    sources = b"".join(path.name.encode() + path.read_bytes() for path in sorted(ATTRIBUTION.glob("*.py")))
-    return hashlib.sha256(sources).hexdigest()[:16]
 
 
 def sets_of(run: Run) -> list[ExplanationSet]:

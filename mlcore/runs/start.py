@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from mlcore.catalogue import OBJECTIVES, RecipeError, clean
+from mlcore.catalogue import METRICS, OBJECTIVES, RecipeError, clean
 from mlcore.catalogue.tuning import needs_objects, tunes
 from mlcore.models import (
     AuditEntry,
@@ -23,6 +23,7 @@ from mlcore.models import (
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
 from mlcore.runs.checks import RunRefused, Wish, refusals
+from mlcore.runs.code_version import code_version
 from mlcore.runs.manifest import ALL
 from mlcore.runs.queue import send_on_commit
 from mlcore.runs.state import line
@@ -166,9 +167,22 @@ def _notes(wish: Wish) -> list[str]:
     notes = _notes_on_the_head(wish)
     if wish.kind == "train" and needs_objects(wish.recipe):
         notes += left_out(wish)
+    notes += _notes_on_other_code(wish)
     if _looks_at_test(wish):
         notes.append("This run looks at the test part; the look is on record.")
     return notes
+
+
+def _notes_on_other_code(wish: Wish) -> list[str]:
+    """Where a metric asks the method for maps again: sets that other code has made, whose like it cannot make."""
+    if wish.kind != "score" or not any("method" in METRICS[name].needs for name in wish.recipe["metrics"]):
+        return []
+    return [
+        f"The maps of “{chosen}” ({str(chosen.uuid)[:8]}) were made by another version of this program; metrics that "
+        "make maps again compare them with maps of this one. Explain again to be sure."
+        for chosen in wish.explanation_sets
+        if chosen.code_version != code_version()
+    ]
 
 
 def _notes_on_the_head(wish: Wish) -> list[str]:

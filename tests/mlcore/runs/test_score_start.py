@@ -4,6 +4,7 @@ import pytest
 
 from mlcore.models import AuditEntry, Explanation, ImageSet, Mask, Run, Score
 from mlcore.runs import state
+from mlcore.runs.code_version import code_version
 from mlcore.runs.control import repeat
 from mlcore.runs.job import build
 from mlcore.runs.job_classifier import JobImpossible
@@ -164,3 +165,13 @@ def test_maps_of_another_class_list_are_not_comparable(world) -> None:
     assert build(run, state.claim(run.uuid, "here:1"))["sets"][0]["comparable"] is False
     assert Explanation.objects.count() == 4
     assert ImageSet.objects.count() == 1
+
+
+def test_maps_of_other_code_are_named_where_a_metric_makes_maps_again(world, classifier) -> None:
+    maps = add_maps(classifier, world.part("validation"))
+    again = {"metrics": ["adcc"]}
+    assert "by another version of this program" in score(world, [maps], again).log
+    assert "by another version of this program" not in score(world, [maps]).log
+    type(maps).objects.filter(pk=maps.pk).update(code_version=code_version())
+    maps.refresh_from_db()
+    assert "by another version of this program" not in score(world, [maps], again).log
