@@ -14,6 +14,7 @@ from mlcore.attribution.maps import upsample
 from mlcore.catalogue import LEARNABLE
 from mlcore.catalogue.objectives import TUNED_THROUGH
 from mlcore.metrics.content_heat_map import ContentHeatMap
+from mlcore.metrics.learnable.toy import classifier, pictures
 from mlcore.objectives import OBJECTIVES
 from mlcore.objectives.batch import Batch
 from mlcore.objectives.harmony import Harmony, outputs_apart
@@ -168,6 +169,23 @@ def test_every_method_can_be_tuned_through(method: str) -> None:
     assert all(torch.isfinite(gradient).all() for gradient in found)
     assert sum(float(gradient.abs().sum()) for gradient in found) > 0
     assert 0 <= float(objective.measure(model, batch)["score"].mean()) <= 1
+
+
+@pytest.mark.parametrize("method", TUNED_THROUGH)
+@pytest.mark.parametrize("metric", [name for name in LEARNABLE if name != "rma"])
+def test_every_metric_can_be_tuned_for_through_every_method_in_mixed_precision(metric: str, method: str) -> None:
+    images, labels, masks = pictures(4)
+    model, batch = classifier().float(), Batch.plain(images.float(), labels)
+    batch.maps, batch.has_map = masks.to(torch.int8), torch.ones(4, dtype=torch.bool)
+    options = {"input_stability": "copies=2", "relative_input_stability": "copies=2"}.get(metric, "")
+    objective = Harmony(metric=metric, method=method, metric_options=options, keep_weight=0.0)
+    objective.prepare(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = objective.loss(model, batch)
+    step.total.backward()
+    found = sum(float(parameter.grad.abs().sum()) for parameter in model.parameters() if parameter.grad is not None)
+    assert 0 < found < math.inf
+    assert torch.isfinite(objective.measure(model, batch)["score"]).all()
 
 
 @pytest.mark.parametrize("method", TUNED_THROUGH)
