@@ -13,7 +13,7 @@ from annotation.exchange.bundle import write_bundle
 from annotation.models import Study
 from annotation.pair_studies import pair_sets_of
 from harmony.researcher import owned
-from mlcore.models import Classifier, Run
+from mlcore.models import Classifier
 from mlcore.runs.pair_maps import tuned_for
 
 
@@ -31,7 +31,6 @@ class PairPages:
     def pair_routes(self) -> tuple[tuple[str, Any, str], ...]:
         return (
             ("pairs/<int:pk>/", self.pairs_page, "pairs"),
-            ("pairs/of-run/<int:pk>/", self.pairs_of_run, "pairs_of_run"),
             ("<int:pk>/bundle/", self.bundle, "bundle"),
         )
 
@@ -56,14 +55,6 @@ class PairPages:
             back=reverse("admin:mlcore_classifier_change", args=[tuned.pk]),
             status=422 if request.method == "POST" and not looks else 200,
         )
-
-    def pairs_of_run(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The same page, from the run that made the copy."""
-        run = owned(Run.objects.select_related("made_classifier"), request.user).filter(pk=pk).first()
-        made = getattr(run, "made_classifier", None)
-        if made is None:
-            raise Http404("There is no such run, or it made no classifier.")
-        return HttpResponseRedirect(reverse("admin:annotation_study_pairs", args=[made.pk]))
 
     def bundle(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The study as one file, without people and answers."""

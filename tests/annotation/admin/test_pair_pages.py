@@ -11,7 +11,7 @@ from django.urls import reverse
 from annotation.exchange.bundle import MANIFEST
 from annotation.models import Study
 from annotation.pair_studies import pair_sets_of
-from mlcore.models import Explanation, PairSet
+from mlcore.models import Explanation, PairSet, Score
 from tests.annotation.factories import ratings, researcher
 from tests.annotation.pairs import Cells, make_cells
 
@@ -89,11 +89,14 @@ def test_what_is_refused_is_a_sentence_and_nothing_is_made(cells, client):
     assert not PairSet.objects.exists()
 
 
-def test_a_run_leads_to_its_copys_page_and_a_copy_says_so(cells, client):
+def test_a_tuned_copy_and_its_run_lead_to_the_page(cells, client):
     client.force_login(cells.owner)
     tuned = cells.tuned[0].classifier
-    answer = client.get(reverse("admin:annotation_study_pairs_of_run", args=[tuned.run_id]))
-    assert answer["Location"] == address(cells)
+    Score.objects.bulk_create(
+        Score(run=tuned.run, classifier=tuned, part="validation", metric=metric, value=0.5, n=4)
+        for metric in ("harmony_score_before", "harmony_score", "harmony_gain", "harmony_agreement")
+    )
+    assert address(cells) in client.get(reverse("admin:mlcore_run_change", args=[tuned.run_id])).content.decode()
     assert address(cells) in client.get(reverse("admin:mlcore_classifier_change", args=[tuned.pk])).content.decode()
     plain = reverse("admin:mlcore_classifier_change", args=[cells.original.classifier_id])
     assert "Make attribution pairs" not in client.get(plain).content.decode()
@@ -130,7 +133,6 @@ def test_nothing_of_it_is_shown_to_another_researcher(cells, client):
     client.force_login(researcher())
     for where in (
         address(cells),
-        reverse("admin:annotation_study_pairs_of_run", args=[cells.tuned[0].classifier.run_id]),
         reverse("admin:annotation_study_bundle", args=[study.pk]),
     ):
         assert client.get(where).status_code == 404
