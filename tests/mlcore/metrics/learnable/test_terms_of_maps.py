@@ -148,7 +148,7 @@ def test_combined_is_the_weighted_sum() -> None:
     assert (Combined().needs_masks, Combined().group, Combined().trains_maps) == (True, 4, True)
     alone = Combined("focus=1")
     assert (alone.needs_masks, alone.trains_maps) == (False, False)
-    with pytest.raises(ValueError, match="refuses its options: “luck=1” is no metric with its weight"):
+    with pytest.raises(ValueError, match="“luck=1” is no metric with its weight"):
         make("combined", "parts=luck=1")
 
 
