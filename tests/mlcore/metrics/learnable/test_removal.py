@@ -99,12 +99,12 @@ def test_roads_noise_is_on_what_is_filled_in() -> None:
 
 
 def test_roads_shares_are_the_published_ten_equally_often() -> None:
-    shown = torch.zeros(500, 1, 10, 10)
-    rows = torch.arange(100.0).view(1, 10, 10).expand(500, -1, -1)
+    shown = torch.zeros(200, 1, 10, 10)
+    rows = torch.arange(100.0).view(1, 10, 10).expand(200, -1, -1)
     altered = ROAD(noise=1.0).perturb(shown, rows, torch.Generator().manual_seed(0))
     counts = (altered != 0).sum(dim=(1, 2, 3)).bincount(minlength=100)
     assert counts.nonzero()[:, 0].tolist() == list(SHARES)
-    assert int(counts[list(SHARES)].min()) > 25
+    assert int(counts[list(SHARES)].min()) > 8
 
 
 def test_irofs_term_by_hand() -> None:
@@ -223,6 +223,17 @@ def test_maps_that_say_nothing_count_as_nothing(make: Make) -> None:
 
 
 @KINDS
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_float32_in_any_layout_gives_the_same(make: Make, layout: torch.memory_format) -> None:
+    images, maps = photographs(3), maps_of()
+    expected = make().loss(channel_step(images, CLASSES_OF, maps)).item()
+    single = images.float().contiguous(memory_format=layout)
+    found = make().loss(channel_step(single, CLASSES_OF, maps.float()))
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@KINDS
 def test_the_score_is_the_plain_metrics(make: Make) -> None:
     model, images = toy(), photographs()
     targets, explain = model(images).argmax(1), explainer(model)
@@ -247,7 +258,7 @@ def test_the_score_is_the_plain_metrics(make: Make) -> None:
 @KINDS
 def test_ten_steps_of_tuning_improve_the_score(make: Make) -> None:
     """With the published weight; 100 times the published rate, for ten steps are not 20,000."""
-    original, images, metric = toy(), photographs(), make()
+    original, images, metric = toy(), photographs(3), make()
     before = {name: value.clone() for name, value in original.state_dict().items()}
     model = tuned(original, metric, images, weight=0.1, rate=3e-3)
     first, _ = score(metric, original, original, images)

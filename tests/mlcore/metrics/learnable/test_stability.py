@@ -148,6 +148,17 @@ def test_a_method_that_never_changes_is_perfectly_stable(make: Make) -> None:
 
 
 @KINDS
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_float32_in_any_layout_gives_the_same(make: Make, layout: torch.memory_format) -> None:
+    images = photographs(3).abs() + 0.3  # no pixel that is divided by is near 0
+    expected = make().loss(channel_step(images, CLASSES_OF, clean_maps(images))).item()
+    single = images.float().contiguous(memory_format=layout)
+    found = make().loss(channel_step(single, CLASSES_OF, clean_maps(single)))
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+@KINDS
 def test_the_score_is_the_plain_metrics(make: Make) -> None:
     model, images = toy(), photographs()
     targets, explain = model(images).argmax(1), explainer(model)
