@@ -1,100 +1,29 @@
-"""A study travels: the same rows, maps and pictures in a second installation; and what is not taken in."""
+"""A study travels: the same rows, maps and pictures in a second installation, and a second time nothing more."""
 
 import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-from django.apps import apps
-from django.core import serializers
-from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from annotation.answers import submit
-from annotation.api.pictures import map_bytes, picture_bytes
-from annotation.errors import StudyRefused
-from annotation.exchange import bundle_import
 from annotation.exchange.bundle import FIXTURE, MANIFEST, MODELS, write_bundle
 from annotation.exchange.bundle_import import BundleRefused, import_bundle
 from annotation.flow import next_step
 from annotation.models import Stimulus, Study, StudyVersion, Trial
 from annotation.pair_studies import create_pair_study, pair_sets_of
-from annotation.publishing import TrialItem, add_trials, close, publish
+from annotation.publishing import close
 from annotation.redesign import redesign
-from annotation.study_pictures import add_picture
-from mlcore.exchange.shards import load_map
-from mlcore.models import AttributionPair, AuditEntry, Classifier, Explanation, Image, PairSet
+from mlcore.models import AttributionPair, AuditEntry, Classifier, Image, PairSet
 from tests.annotation import factories as make
-from tests.annotation.pairs import Cells, make_cells
+from tests.annotation.exchange.bundles import files_in, packed, rows, seen
+from tests.annotation.pairs import make_cells
 
 pytestmark = pytest.mark.django_db
-
-# What stays where the study was made; and where maps lie, which is compared by the maps themselves.
-STAYS = {"owner", "weights", "run", "join_key", "shard", "index"}
-
-
-@pytest.fixture
-def cells() -> Cells:
-    return make_cells()
-
-
-@pytest.fixture
-def study(cells) -> Study:
-    made = create_pair_study(cells.pair_sets, name="Two cells", owner=cells.owner, answers_per_trial=2)
-    add_trials(made, cells.owner, "practice", [TrialItem(cells.images[-1], gold={"choice": "second"}, feedback="So.")])
-    add_picture(made, cells.owner, io.BytesIO(make.drawing()), "a-map")
-    return publish(made, cells.owner)
-
-
-def packed(*studies: Study) -> io.BytesIO:
-    stream = io.BytesIO()
-    write_bundle(studies, stream)
-    return stream
-
-
-def rows() -> dict[str, list[dict[str, Any]]]:
-    """Every row that a bundle may hold, by model, as fields without what stays."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for model in MODELS:
-        plain = serializers.serialize(
-            "python", model._base_manager.all(), use_natural_foreign_keys=True, use_natural_primary_keys=True
-        )
-        kept = [{name: value for name, value in row["fields"].items() if name not in STAYS} for row in plain]
-        found[model._meta.label_lower] = sorted(kept, key=str)
-    return found
-
-
-def seen() -> tuple[dict[str, bytes], dict[str, Any], dict[str, Any]]:
-    """Maps as people see them, maps as arrays, and pictures, by UUID."""
-    stimuli = Stimulus.objects.select_related("trial__image", "explanation")
-    return (
-        {str(one.uuid): map_bytes(one) for one in stimuli},
-        {str(row.uuid): load_map(row).tobytes() for row in Explanation.objects.all()},
-        {str(row.uuid): (row.file.read(), picture_bytes(row)) for row in Image.objects.all()},
-    )
-
-
-@pytest.fixture
-def elsewhere(settings, tmp_path) -> Callable[[], Path]:
-    """Makes the test's installation an empty one with a media folder of its own."""
-
-    def empty() -> Path:
-        for label in ("annotation", "mlcore"):
-            for model in apps.get_app_config(label).get_models(include_auto_created=True):
-                model._base_manager.all()._raw_delete("default")
-        folder = tmp_path / f"media-{len(list(tmp_path.glob('media-*')))}"
-        storages = {name: dict(value) for name, value in settings.STORAGES.items()}
-        storages["default"]["OPTIONS"] = {"location": str(folder), "base_url": None}
-        settings.STORAGES, settings.MEDIA_ROOT = storages, str(folder)
-        return folder
-
-    return empty
 
 
 def test_a_second_installation_has_the_same_study(study, elsewhere):
@@ -133,12 +62,8 @@ def test_a_second_installation_has_the_same_study(study, elsewhere):
     assert pictures_again == {key: pictures[key] for key in uuids}
     assert {study.owner for study in done.studies} == {owner}
     assert set(Classifier.objects.values_list("owner", "weights", "run")) == {(owner.pk, "", None)}
-    assert (done.rows, done.files) == (sum(map(len, after.values())), len(list(_files(folder))))
+    assert (done.rows, done.files) == (sum(map(len, after.values())), len(list(files_in(folder))))
     assert AuditEntry.objects.get(action="study.import_bundle").actor == owner
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_the_study_works_there_and_people_are_let_in_by_another_link(study, elsewhere):
@@ -273,156 +198,3 @@ def test_plain_loaddata_works_and_a_second_time_does_no_harm(study, elsewhere, t
     there = Study.objects.get()
     assert (rows(), set(Classifier.objects.values_list("weights")), there.join_key) == lived
     assert there.owner == owner
-
-
-# --- what goes wrong --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["files", "rows"])
-def test_a_half_failed_import_leaves_nothing(study, elsewhere, monkeypatch, where):
-    data = packed(study)
-    folder = elsewhere()
-    owner = make.researcher()
-    if where == "files":
-        put, left = bundle_import.storage.put, iter(range(3))
-
-        def full(name: str, content: bytes) -> str:
-            if next(left, None) is None:
-                raise OSError(28, "No space left on device")
-            return put(name, content)
-
-        monkeypatch.setattr(bundle_import.storage, "put", full)
-        expected: type[BaseException] = OSError
-    else:
-        # The last row of the fixture breaks a rule of the database, after all others have been written.
-        def twice(rows: list[dict]) -> None:
-            stimuli = [row for row in rows if row["model"] == "annotation.stimulus"]
-            stimuli[-1]["fields"]["picture"] = stimuli[0]["fields"]["picture"]
-
-        data, expected = changed(data, twice), BundleRefused
-    with pytest.raises(expected):
-        import_bundle(data, owner=owner)
-    assert not any(model._base_manager.exists() for model in MODELS)
-    assert not _files(folder)
-
-
-def changed(
-    data: io.BytesIO,
-    rows: Callable[[list[dict]], Any] = lambda rows: None,
-    files: Callable[[dict[str, bytes]], Any] = lambda files: None,
-    manifest: Callable[[dict], Any] = lambda manifest: None,
-    sums: bool = True,
-) -> io.BytesIO:
-    """The bundle with other rows or files; with a manifest that fits again unless `sums` is off."""
-    with zipfile.ZipFile(data) as archive:
-        held = {name: archive.read(name) for name in archive.namelist()}
-    told = json.loads(held.pop(MANIFEST))
-    fixture = json.loads(held[FIXTURE])
-    rows(fixture)
-    held[FIXTURE] = json.dumps(fixture).encode()
-    files(held)
-    if sums:
-        told["files"] = {
-            name: {"sha256": hashlib.sha256(one).hexdigest(), "size": len(one)} for name, one in held.items()
-        }
-    manifest(told)
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, one in {**held, MANIFEST: json.dumps(told).encode()}.items():
-            archive.writestr(name, one)
-    return stream
-
-
-def of(rows: list[dict], model: str) -> dict[str, Any]:
-    return next(row["fields"] for row in rows if row["model"] == model)
-
-
-def first(files: dict[str, bytes], suffix: str) -> str:
-    return next(name for name in files if name.endswith(suffix))
-
-
-EVIL: dict[str, tuple[dict[str, Any], str]] = {
-    "another format": ({"manifest": lambda told: told.update(format="harmony.bundle/9")}, "format is"),
-    "a path out of the media": ({"files": lambda held: held.update({"media/../../evil.png": b"x"})}, "must not be in"),
-    "an absolute path": ({"files": lambda held: held.update({"/etc/cron": b"x"})}, "must not be in a bundle"),
-    "weights": ({"files": lambda held: held.update({"media/classifiers/w.safetensors": b"x"})}, "must not be in"),
-    "a file that nobody names": ({"files": lambda held: held.update({"media/images/a/b.png": b"x"})}, "No row names"),
-    "a file that is missing": ({"files": lambda held: held.pop(first(held, ".npz"))}, "that is not in the bundle"),
-    "a changed file": (
-        {"files": lambda held: held.update({first(held, ".png"): b"other"}), "sums": False}, "has another size",
-    ),
-    "another file than the manifest's": (
-        {"files": lambda held: held.update({"media/images/a/b.png": b"x"}), "sums": False}, "not those that",
-    ),
-    "no picture": ({"files": lambda held: held.update({first(held, ".png"): b"<svg>"})}, "is not taken"),
-    "another picture": (
-        {"files": lambda held: held.update({first(held, ".png"): make.drawing()})}, "another picture than its row says",
-    ),
-    "maps that are none": ({"files": lambda held: held.update({first(held, ".npz"): b"no zip"})}, "holds no maps"),
-    "an index outside": (
-        {"rows": lambda rows: of(rows, "mlcore.explanation").update(index=99)}, "does not hold the maps",
-    ),
-    "a user": (
-        {"rows": lambda rows: rows.append({"model": "auth.user", "fields": {"username": "root"}})}, "no bundle holds",
-    ),
-    "a number of its own": ({"rows": lambda rows: rows[0].update(pk=1)}, "rows have no numbers"),
-    "an owner": ({"rows": lambda rows: of(rows, "annotation.study").update(owner=["root"])}, "names a owner"),
-    "somebody else's study": (
-        {"rows": lambda rows: of(rows, "annotation.trial").update(study=["00000000-0000-4000-8000-000000000000"])},
-        "names a study that is not in the bundle",
-    ),
-    "weights in a row": (
-        {"rows": lambda rows: of(rows, "mlcore.classifier").update(weights="classifiers/x")}, "brings weights",
-    ),
-    "a file elsewhere": (
-        {"rows": lambda rows: of(rows, "mlcore.image").update(file="../secret")}, "not in the bundle",
-    ),
-    "an unknown kind": ({"rows": lambda rows: of(rows, "annotation.study").update(kind="poll")}, "kind “poll”"),
-    "a plan that is none": (
-        {"rows": lambda rows: of(rows, "annotation.studyversion").update(plan={"exit": 3})}, "plan that cannot be kept",
-    ),
-    "a row twice": ({"rows": lambda rows: rows.append(rows[0])}, "is there twice"),
-    "no uuid": ({"rows": lambda rows: of(rows, "annotation.study").update(uuid="x")}, "says no uuid"),
-    "a column that is not known": ({"rows": lambda rows: of(rows, "mlcore.image").update(colour="red")}, "do not fit"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", EVIL)
-def test_a_bundle_is_believed_in_nothing(study, elsewhere, name):
-    change, sentence = EVIL[name]
-    data = changed(packed(study), **change)
-    folder = elsewhere()
-    with pytest.raises(BundleRefused, match=sentence):
-        import_bundle(data, owner=make.researcher())
-    assert not any(model._base_manager.exists() for model in MODELS)
-    assert not folder.exists() or not _files(folder)
-
-
-def test_what_is_no_zip_and_what_is_no_bundle(tmp_path):
-    with pytest.raises(BundleRefused, match="cannot be read as a zip"):
-        import_bundle(io.BytesIO(b"text"), owner=None)
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(FIXTURE, "[]")
-    with pytest.raises(BundleRefused, match="no bundle of a study"):
-        import_bundle(stream, owner=None)
-
-
-def test_an_image_set_of_the_same_name_is_named(study, elsewhere):
-    name, data = study.image_set.name, packed(study)
-    elsewhere()
-    make.ImageSetFactory(name=name)
-    with pytest.raises(BundleRefused, match="another image set"):
-        import_bundle(data, owner=None)
-    assert not Study.objects.exists()
-
-
-def test_maps_that_are_gone_are_named(study):
-    default_storage.delete(Explanation.objects.order_by("pk")[0].shard)
-    with pytest.raises(StudyRefused, match="cannot be packed"):
-        packed(study)
-
-
-def test_only_maps_are_packed():
-    with pytest.raises(StudyRefused, match="a bundle holds maps only"):
-        packed(make.team())
