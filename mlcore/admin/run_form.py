@@ -261,7 +261,8 @@ def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str,
         lines.append(
             picker(
                 "human_maps", "People's maps", found.people, "None",
-                "For metrics that compare with people; made on a drawing study's page: “Compare with what people drew”.", False,
+                "For metrics that compare with people. Kept by a drawing study's “Compare with what people drew”.",
+                False,
             )
         )  # fmt: skip
         return lines
