@@ -22,6 +22,22 @@ Choose the map that fits better, or *neither* where both fit equally well or equ
 * `1` or `←` the left map, `3` or `→` the right map, `2` or `↓` neither
 * hold `O` to see the picture alone"""
 
+GERMAN = {
+    "title": "Welche Karte passt besser?",
+    "introduction": [
+        {
+            "title": "Zwei Karten von einem Bild",
+            "text": """Sie sehen ein Bild, was es zeigt, und zwei **Karten**. Eine Karte zeigt, wohin ein Klassifikator
+geschaut hat: je röter eine Stelle, desto mehr hat sie gezählt.
+
+Wählen Sie die Karte, die besser passt, oder *keine von beiden*, wenn beide gleich gut oder gleich schlecht passen.
+
+* `1` oder `←` die linke Karte, `3` oder `→` die rechte Karte, `2` oder `↓` keine von beiden
+* `O` halten: das Bild allein""",
+        }
+    ],
+}
+
 
 @transaction.atomic
 def create_pair_study(
@@ -36,14 +52,16 @@ def create_pair_study(
     """A draft that asks about the pairs of these cells: one trial a pair, people meet every cell.
 
     Which cells there are, each with its pair set and metric, stands in the settings before anybody answers. `more`
-    goes on to `create_study`. Raises StudyRefused with a sentence.
+    goes on to `create_study`; without texts in it the study has those of this module, in English and German.
+    Raises StudyRefused with a sentence.
     """
     if not pair_sets:
         raise StudyRefused("Choose the attribution pairs that are asked about.")
     groups = [_group(pair_set) for pair_set in pair_sets]
     more.setdefault("conditions", Study.Conditions.WITHIN if len(groups) > 1 else Study.Conditions.TOGETHER)
-    more.setdefault("title", TITLE)
-    more.setdefault("plan", {"introduction": [{"title": "Two maps of one picture", "text": INTRODUCTION}]})
+    if not {"title", "plan", "translations"} & set(more):
+        more["title"], more["translations"] = TITLE, {"de": GERMAN}
+        more["plan"] = {"introduction": [{"title": "Two maps of one picture", "text": INTRODUCTION}]}
     return create_study(
         kind=KIND,
         name=name,

@@ -6,6 +6,7 @@ from annotation.models import Assignment, Study
 from annotation.pair_studies import create_pair_study, pair_sets_of
 from annotation.publishing import StudyRefused, TrialItem, add_trials, copy_study, groups_of, publish
 from annotation.redesign import redesign
+from annotation.texts import texts_of
 from tests.annotation.pairs import Cells, make_cells
 from tests.annotation.test_blinding import CONSENT, PLAN, TELLING_HEADERS, crawl, secrets_of
 
@@ -57,6 +58,17 @@ def test_one_condition_a_cell_with_the_cells_own_images(cells):
     ]  # fmt: skip
     assert pair_sets_of(study) == cells.pair_sets
     publish(study, cells.owner)
+
+
+def test_its_own_texts_are_german_for_german_readers(cells):
+    version = create_pair_study(cells.pair_sets, name="Two cells", owner=cells.owner).version
+    english, german = texts_of(version, "en"), texts_of(version, "de")
+    assert (english.title, german.title) == ("Which map fits better?", "Welche Karte passt besser?")
+    assert "the left map" in english.introduction[0]["text"]
+    assert "die linke Karte" in german.introduction[0]["text"]
+    assert german.settings["question"] == "Welche Karte passt besser?"
+    own = create_pair_study(cells.pair_sets, name="Own words", owner=cells.owner, title="Look", plan={}).version
+    assert (texts_of(own, "de").title, texts_of(own, "de").introduction) == ("Look", [])
 
 
 def test_one_cell_stands_together(cells):
