@@ -102,14 +102,17 @@ class Harmony(Objective):
             self.seed.fill_(torch.initial_seed() % 2**63)
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """The loss of one batch. Terms: keep, term, agreement, dark_maps and, where objects are needed,
-        images_without_mask."""
+        """The loss of one batch. Terms: keep, term, agreement; dark_maps where the metric looks at the batch's maps,
+        images_without_mask where it needs objects."""
         attribution = self._attribution_of(model)
         images = laid_out(batch.images)
         with torch.no_grad():
             original = class_scores(self.original(images))
         targets = original.argmax(dim=1)
-        logits, maps = self._forward(attribution, images, targets, graph=self.metric.trains_maps)
+        if self.metric.uses_maps:
+            logits, maps = self._forward(attribution, images, targets, graph=self.metric.trains_maps)
+        else:
+            logits, maps = class_scores(model(images)), torch.zeros_like(images[:, 0])
         masks = self._masks(batch)
         step = Step(
             model=model,
@@ -128,7 +131,9 @@ class Harmony(Objective):
         agreement = self._agreement(logits, targets)
         self.previous.copy_(agreement)
         self.steps += 1
-        terms = {"keep": keep.detach(), "term": term.detach(), "agreement": agreement, "dark_maps": _dark(maps).sum()}
+        terms = {"keep": keep.detach(), "term": term.detach(), "agreement": agreement}
+        if self.metric.uses_maps:
+            terms["dark_maps"] = _dark(maps).sum()
         if self.metric.needs_masks and masks is not None:
             terms["images_without_mask"] = (~masks.flatten(1).any(dim=1)).sum()
         return Loss(self.keep_weight * keep + self.term_weight * term, terms, logits)

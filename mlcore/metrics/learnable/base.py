@@ -49,6 +49,7 @@ class LearnableMetric(ABC):
     """A metric that a copy of a classifier can be tuned for.
 
     better_higher: whether a high score is good. trains_maps: whether the term goes back through `Step.maps`.
+    uses_maps: whether it looks at them at all; where not, they are not made and stand there as zeros.
     needs_masks: whether score and term need the objects. group: how many images are scored together, as a mosaic's
     four are: i, b + i, 2b + i, … of a batch of group · b; fewer have no score. options: the metric's own (`fields` of
     its spec).
@@ -57,6 +58,7 @@ class LearnableMetric(ABC):
     name: ClassVar[str]
     better_higher: ClassVar[bool]
     trains_maps: ClassVar[bool] = True
+    uses_maps: ClassVar[bool] = True
     needs_masks: ClassVar[bool] = False
     group: ClassVar[int] = 1
 

@@ -120,7 +120,7 @@ class _World:
             targets,
             original,
             logits,
-            as_measured(maps, asked),
+            as_measured(maps, asked) if metric.uses_maps else torch.zeros_like(asked[:, 0]),
             self.explain,
             masks=None if self.masks is None else self.masks[chosen],
             generator=torch.Generator().manual_seed(3),
@@ -232,7 +232,11 @@ def _of_terms(metric: LearnableMetric) -> Iterator[str]:
     if not term.requires_grad:
         yield "loss has no graph: something in it is detached, or computed without gradients."
         return
-    if metric.trains_maps and torch.autograd.grad(term, step.maps, retain_graph=True, allow_unused=True)[0] is None:
+    if (
+        metric.trains_maps
+        and metric.uses_maps
+        and torch.autograd.grad(term, step.maps, retain_graph=True, allow_unused=True)[0] is None
+    ):
         yield "loss does not go back through step.maps: say trains_maps = False where that is meant."
     weights = list(world.model.parameters())
     found = torch.autograd.grad(term, weights, allow_unused=True)

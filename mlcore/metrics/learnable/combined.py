@@ -31,6 +31,7 @@ class Combined(LearnableMetric):
         ]
         metrics = [metric for _, metric in self.parts]
         self.trains_maps = any(metric.trains_maps for metric in metrics)  # type: ignore[misc]
+        self.uses_maps = any(metric.uses_maps for metric in metrics)  # type: ignore[misc]
         self.needs_masks = any(metric.needs_masks for metric in metrics)  # type: ignore[misc]
         self.group = math.lcm(*(metric.group for metric in metrics))  # type: ignore[misc]
 

@@ -27,6 +27,7 @@ class Focus(LearnableMetric):
     name: ClassVar[str] = "focus"
     better_higher: ClassVar[bool] = True
     trains_maps: ClassVar[bool] = False
+    uses_maps: ClassVar[bool] = False
     group: ClassVar[int] = 4
 
     def perturb(self, images: Tensor, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -164,6 +164,26 @@ def test_combined_asks_for_nothing_twice() -> None:
     assert (tuned, original) == ([8, 2], [8])  # the batch, and its two mosaics
 
 
+def test_maps_that_nobody_looks_at_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, model = toy_batch(8), classifier()
+    for parts, expected in (("focus=1", [2]), ("focus=1,complexity=1", [8, 2])):
+        objective = Harmony(metric="combined", metric_options=f"parts={parts}")
+        objective.prepare(model)
+        made, attribution = [], objective._attribution
+        assert attribution is not None
+        forward = attribution.forward
+
+        def counted(images: Tensor, *given: Any, made=made, forward=forward, **more: Any) -> Any:
+            made.append(len(images))
+            return forward(images, *given, **more)
+
+        monkeypatch.setattr(attribution, "forward", counted)
+        terms = objective.loss(model, batch).terms
+        assert made == expected
+        assert ("dark_maps" in terms) == (len(expected) == 2)
+        assert float(terms["term"]) > 0
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_scores_are_the_plain_metrics(name: str) -> None:
     batch, model = toy_batch(8), classifier()
