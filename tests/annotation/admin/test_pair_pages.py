@@ -9,9 +9,10 @@ from django.core.files.storage import default_storage
 from django.urls import reverse
 
 from annotation.exchange.bundle import MANIFEST
-from annotation.models import Study
+from annotation.models import Stimulus, Study
 from annotation.pair_studies import pair_sets_of
 from mlcore.models import Explanation, PairSet, Score
+from tests.annotation.admin.forms import form_of
 from tests.annotation.factories import ratings, researcher
 from tests.annotation.pairs import Cells, make_cells
 
@@ -138,3 +139,30 @@ def test_nothing_of_it_is_shown_to_another_researcher(cells, client):
         assert client.get(where).status_code == 404
     assert client.post(address(cells), wish(cells)).status_code == 404
     assert Study.objects.count() == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_form_of_a_draft_changes_its_rules_and_its_words_and_never_its_pairs(cells, client, number):
+    client.force_login(cells.owner)
+    client.post(address(cells), wish(cells, copies=[one.classifier_id for one in cells.tuned[:number]]))
+    study = Study.objects.get()
+    edit = reverse("admin:annotation_study_edit", args=[study.pk])
+
+    def pairs() -> list:
+        stimuli = Stimulus.objects.filter(trial__study=Study.objects.get()).order_by("explanation")
+        return list(stimuli.values_list("trial__arm__name", "trial__image", "condition", "explanation"))
+
+    before, groups = pairs(), study.version.settings["groups"]
+    assert len(before) == 4 * number
+    sent = form_of(client.get(edit))
+    assert client.post(edit, sent | {"title": ["Look"]}).status_code == 302
+    assert (Study.objects.get().pk, Study.objects.get().version.title, pairs()) == (study.pk, "Look", before)
+    sent = form_of(client.get(edit))
+    answer = client.post(edit, sent | {"mode": ["k"], "k": ["4"]})
+    assert answer.status_code == 302, answer.context["form"].errors
+    changed = Study.objects.get()
+    assert (changed.uuid, changed.answers_per_trial) == (study.uuid, 4)
+    assert pairs() == before
+    assert changed.version.settings["groups"] == groups
+    where = reverse("admin:annotation_study_change", args=[changed.pk])
+    assert "Download bundle" in client.get(where).content.decode()
