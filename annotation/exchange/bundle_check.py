@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from django.db.models import ForeignKey, Model
 
-from annotation.errors import PlanInvalid
+from annotation.errors import PlanInvalid, StudyRefused
 from annotation.exchange.bundle import FIXTURE, FORMAT, MANIFEST, MEDIA, MODELS
 from annotation.models import Study, StudyPicture, StudyVersion
 from annotation.plan import clean_plan
-from annotation.studies import KINDS
+from annotation.studies import KINDS, Kind
 from mlcore.exchange.verify import BadImage, open_picture
 from mlcore.models import Classifier, Explanation, Image
 
@@ -144,6 +144,25 @@ def _check_rows(rows: Any, media: set[str]) -> None:
     for number, row in enumerate(rows, 1):
         for sentence in _wrong(_BY_LABEL[row["model"]], row["fields"], keys, media):
             raise BundleRefused(f"Row {number} ({row['model']}) {sentence}.")
+    kinds = {row["fields"]["uuid"]: row["fields"]["kind"] for row in rows if _BY_LABEL[row["model"]] is Study}
+    for row in rows:
+        if _BY_LABEL[row["model"]] is StudyVersion:
+            _check_version(row["fields"], KINDS[kinds[row["fields"]["study"][0]]])
+
+
+def _check_version(fields: dict[str, Any], kind: Kind) -> None:
+    """Its pages read the settings and the plan without asking again whether they are whole."""
+    settings, number = fields.get("settings"), fields.get("number")
+    if not isinstance(settings, dict) or not set(kind.default_settings()) <= set(settings):
+        raise BundleRefused(f"Version {number} of the study lacks settings of “{kind.title}”.")
+    groups = settings.get("groups")
+    if not isinstance(groups, list) or not all(isinstance(group, dict) and "sets" in group for group in groups):
+        raise BundleRefused(f"Version {number} of the study does not say which maps its conditions show.")
+    try:
+        kind.clean_settings({name: settings[name] for name in kind.default_settings()})
+        clean_plan(fields.get("plan") or None)
+    except (StudyRefused, PlanInvalid) as error:
+        raise BundleRefused(f"Version {number} of the study cannot be kept: {error}") from error
 
 
 def _wrong(
@@ -159,11 +178,6 @@ def _wrong(
         yield "brings weights"
     if model is Study and fields.get("kind") not in KINDS:
         yield f"is of the kind “{fields.get('kind')}”, which is not known here"
-    if model is StudyVersion:
-        try:
-            clean_plan(fields.get("plan") or None)
-        except PlanInvalid as error:
-            yield f"has a plan that cannot be kept ({error})"
     for name in {Image: ("file",), StudyPicture: ("file",), Explanation: ("shard",)}.get(model, ()):
         if fields.get(name) not in media:
             yield f"names a file “{fields.get(name)}” that is not in the bundle"

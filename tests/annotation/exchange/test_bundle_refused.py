@@ -85,7 +85,16 @@ EVIL: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown kind": ({"rows": lambda rows: of(rows, "annotation.study").update(kind="poll")}, "kind “poll”"),
     "a plan that is none": (
-        {"rows": lambda rows: of(rows, "annotation.studyversion").update(plan={"exit": 3})}, "plan that cannot be kept",
+        {"rows": lambda rows: of(rows, "annotation.studyversion").update(plan={"exit": 3})}, "cannot be kept",
+    ),
+    "a setting that is none": (
+        {"rows": lambda rows: of(rows, "annotation.studyversion")["settings"].update(opacity="much")}, "cannot be kept",
+    ),
+    "settings that are missing": (
+        {"rows": lambda rows: of(rows, "annotation.studyversion")["settings"].pop("colormap")}, "lacks settings",
+    ),
+    "groups that are none": (
+        {"rows": lambda rows: of(rows, "annotation.studyversion")["settings"].update(groups=3)}, "which maps",
     ),
     "a row twice": ({"rows": lambda rows: rows.append(rows[0])}, "is there twice"),
     "no uuid": ({"rows": lambda rows: of(rows, "annotation.study").update(uuid="x")}, "says no uuid"),
