@@ -21,7 +21,7 @@ from mlcore.exchange.pair_scores import scores_of
 from mlcore.exchange.pairs import USUAL, Cell, PairsRefused, make_pairs
 from mlcore.models import Classifier, ImageSet, Partition
 from mlcore.models.partitions import Part
-from mlcore.runs.pair_maps import BothMaps, both_maps, tuned_for, usual_way
+from mlcore.runs.pair_maps import BothMaps, both_maps, reading_of, tuned_for, usual_way
 
 MOST_COPIES = 12
 
@@ -134,7 +134,7 @@ def _line(copy: Classifier, partition: Partition, part: str, method: str) -> Lin
     scored = None not in both and metric in LEARNABLE and scores_of(metric, *both, part) is not None  # type: ignore[arg-type]
     plain = LEARNABLE[metric].plain if metric in LEARNABLE else ""
     shared: dict[str, Any] = {"image_set": partition.image_set_id, "partition": partition.pk, "part": part}
-    explain = shared | {"kind": "explain", "methods": method, "target": "true"}
+    explain = reading_of(copy) | shared | {"kind": "explain", "methods": method, "target": "true"}
     layer = usual_way(copy)[1]
     if layer and method == usual_way(copy)[0]:
         explain[f"{method}.layer"] = layer

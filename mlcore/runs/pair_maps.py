@@ -1,6 +1,5 @@
 """What attribution pairs are made from: both classifiers' maps of a part, made in one way; and what is missing."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from mlcore.catalogue.tuning import metric_of, tunes
 from mlcore.exchange.pair_scores import plain_metric, scores_of
 from mlcore.exchange.pairs import SAME
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageSet, Partition, Prediction, Run
-from mlcore.runs.start import start_run
+from mlcore.runs.start import TRANSFORM, start_run
 
 TRUE = ExplanationSet.Target.TRUE
 
@@ -72,8 +71,14 @@ def both_maps(
     return BothMaps(first, second, number, number - min(there, asked[0]), number - min(later, asked[1]))
 
 
+def reading_of(tuned: Classifier) -> dict[str, Any]:
+    """How both classifiers read pictures while the copy was tuned, as options of a run."""
+    return {key: tuned.transform[key] for key in TRANSFORM if key in (tuned.transform or {})}
+
+
 def explain_runs(
-    classifiers: Sequence[Classifier],
+    original: Classifier,
+    tuned: Classifier,
     *,
     partition: Partition,
     part: str,
@@ -85,9 +90,10 @@ def explain_runs(
 ) -> list[Run]:
     """A run for each classifier that makes its maps of the true class; images that have one are skipped.
 
+    Both read pictures as the copy was tuned, unless `options` say otherwise.
     Raises RunRefused with a sentence for each field that is wrong.
     """
-    recipe = {"methods": method, "target": TRUE.value, "part": part} | (options or {})
+    recipe = reading_of(tuned) | {"methods": method, "target": TRUE.value, "part": part} | (options or {})
     if layer:
         recipe[f"{method}.layer"] = layer
     return [
@@ -101,7 +107,7 @@ def explain_runs(
             recipe=recipe,
             enqueue=enqueue,
         )
-        for classifier in classifiers
+        for classifier in (original, tuned)
     ]
 
 
@@ -143,4 +149,4 @@ def _way(one: ExplanationSet) -> str:
     return repr([getattr(one, name) for name in SAME])
 
 
-__all__ = ["BothMaps", "both_maps", "explain_runs", "score_run", "tuned_for", "usual_way"]
+__all__ = ["BothMaps", "both_maps", "explain_runs", "reading_of", "score_run", "tuned_for", "usual_way"]

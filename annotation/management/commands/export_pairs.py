@@ -59,7 +59,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--layer", help="default: as it was tuned through, else the method's own")
         parser.add_argument(
-            "--option", action="append", default=[], metavar="METHOD.OPTION=VALUE", help="for maps that are made here"
+            "--option",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="of the runs that make maps here, such as rise.masks=500 or batch_size=16",
         )
         parser.add_argument("--image-set", metavar="NAME", help="default: the images of the tuning")
         parser.add_argument("--partition", metavar="NAME", help="default: the partition of the tuning")
@@ -131,8 +135,9 @@ class Command(BaseCommand):
         there = both_maps(asked.original, asked.tuned, **way)
         sets: list[ExplanationSet | None] = [there.original, there.tuned]
         if given or not there.complete:
-            own = {key: value for key, value in given.items() if key.startswith(f"{asked.method}.")}
-            runs = explain_runs([asked.original, asked.tuned], **way, options=own, owner=owner)
+            # Those of another method that is asked for beside this one are not its own.
+            own = {k: value for k, value in given.items() if "." not in k or k.startswith(f"{asked.method}.")}
+            runs = explain_runs(asked.original, asked.tuned, **way, options=own, owner=owner)
             sets = [perform_here(run).explanation_sets.get(method=asked.method) for run in runs]
         original, tuned = sets
         assert original is not None

@@ -70,12 +70,17 @@ def test_maps_of_the_predicted_class_do_not_count(world, both):
 
 
 def test_runs_explain_the_true_class_of_the_part(world, both):
-    runs = explain_runs(both, partition=world.partition, part="test", method="grad_cam", layer="features.12")
+    both[0].transform, both[1].transform = {}, {"image_size": 48, "resize": "none", "normalise": "imagenet"}
+    runs = explain_runs(*both, partition=world.partition, part="test", method="grad_cam", layer="features.12")
     assert [run.classifier for run in runs] == both
     for run in runs:
         assert (run.recipe["target"], run.recipe["part"], run.recipe["methods"]) == ("true", "test", ["grad_cam"])
         assert run.recipe["grad_cam.layer"] == "features.12"
         assert list(run.manifest) == ["test"]
+        # As the copy was tuned, both of them: else their maps would not go together.
+        assert (run.recipe["image_size"], run.recipe["resize"]) == (48, "none")
+    (other, _) = explain_runs(*both, partition=world.partition, part="test", method="rise", options={"image_size": 32})
+    assert other.recipe["image_size"] == 32
 
 
 def test_both_sets_are_scored_by_the_plain_metric_once(world, both):
