@@ -2,6 +2,7 @@
 
 from django.urls import reverse
 
+from mlcore.models import Run, RunMetric
 from tests.annotation.admin.world import make_loop
 from tests.annotation.factories import researcher
 
@@ -54,6 +55,18 @@ def test_curves_are_drawn_and_read_by_hovering(person):
     page.get_by_label("Log scale").check()
     page.get_by_label("Smoothing").fill("0.9")
     assert loss.locator("canvas").count() == 1
+
+
+def test_the_agreement_is_drawn_with_the_line_that_it_must_stay_above(person):
+    loop = make_loop(researcher())
+    recipe = loop.phase1.recipe | {"objective": "harmony", "metric": "rma", "method": "grad_cam"}
+    Run.objects.filter(pk=loop.phase1.pk).update(recipe=recipe)
+    for step, value in ((0, 1.0), (2, 0.97), (4, 0.93)):
+        RunMetric.objects.create(run=loop.phase1, step=step, epoch=1, part="validation", name="agreement", value=value)
+    page = open_as(person, loop.owner, "mlcore_run_change", loop.phase1.pk)
+    legend = page.locator(".h-curve", has_text="Agreement with the original").locator(".u-legend")
+    legend.get_by_text("must be above").wait_for()
+    assert "must be above0.95" in legend.inner_text().replace("\n", "").replace("\t", "")
 
 
 def test_before_and_after_slide_together(person):
