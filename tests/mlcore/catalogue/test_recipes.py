@@ -19,7 +19,7 @@ from mlcore.catalogue import (
     unregister,
     upgrade,
 )
-from mlcore.catalogue.tuning import follow, gradient_norm
+from mlcore.catalogue.tuning import follow, gradient_norm, needs_objects
 
 
 def test_an_empty_recipe_is_the_defaults() -> None:
@@ -179,6 +179,21 @@ def test_a_score_chooses_where_there_is_one(objective: str, select: str) -> None
     with pytest.raises(RecipeError) as caught:
         clean("train", {"objective": objective, "select": select})
     assert list(caught.value.errors) == ["select"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "needed"),
+    [
+        ("rma", "", True),
+        ("focus", "", False),
+        ("combined", "", True),
+        ("combined", "parts=focus=0.01, complexity=0.1", False),
+        ("combined", "parts=focus=0.01, rma=0.1", True),
+    ],
+)
+def test_objects_are_asked_for_where_a_metric_looks_at_them(metric: str, options: str, needed: bool) -> None:
+    assert needs_objects({"objective": "harmony", "metric": metric, "metric_options": options}) is needed
+    assert not needs_objects({"objective": "supervised", "metric": metric})
 
 
 def test_options_of_the_metric_are_checked_before_the_run() -> None:
