@@ -112,6 +112,9 @@ def _person(browser: Any, address: str, study: Any, number: int, options: argpar
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{address}/studies/{study.uuid}/")
+    if "/introduction/" in page.url:
+        page.locator("form button[type=submit]").last.click()
+        page.wait_for_url("**/trials/**")
     given = 0
     while given < options.trials and "/trials/" in page.url:
         page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
