@@ -24,7 +24,8 @@ class Nothing(nn.Module):
 def test_rma_and_complexity_to_1e_6() -> None:
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(5, 3, SIZE, SIZE, generator=generator)
-    maps = (torch.rand(5, SIZE, SIZE, generator=generator) - 0.4).clamp(min=0) * torch.logspace(-4.5, 2, 5)[:, None, None]
+    strength = torch.logspace(-4.5, 2, 5)[:, None, None]
+    maps = (torch.rand(5, SIZE, SIZE, generator=generator) - 0.4).clamp(min=0) * strength
     masks = torch.rand(5, SIZE, SIZE, generator=generator) > 0.7
     targets = torch.zeros(5, dtype=torch.int64)
     asked = {"x_batch": images.numpy(), "y_batch": targets.numpy(), "a_batch": maps[:, None].numpy(), "device": "cpu"}
