@@ -103,9 +103,11 @@ def recipe_value(value: Any) -> str:
 
 
 def option(field: Field, value: Any) -> str:
-    """The value of a recipe's field as a person reads it: a choice by its label, a text as it is."""
-    if field.kind == "choice":
-        return dict(field.choices).get(str(value), str(value))
+    """The value of a recipe's field as a person reads it: choices by their labels, a text as it is."""
+    if field.kind in ("choice", "choices"):
+        named = [value] if field.kind == "choice" else value or []
+        labels = dict(field.choices)
+        return ", ".join(labels.get(str(one), str(one)) for one in named) or "–"
     return str(value) or "–" if field.kind == "text" else recipe_value(value)
 
 
@@ -122,7 +124,7 @@ def recipe_default(line: Difference) -> str:
 @register.filter
 def gain(difference: Any, name: str) -> str:
     """A difference of two values of a metric: in points where it is a share of images."""
-    if difference is None:
+    if difference in (None, ""):
         return "–"
     return f"{points(difference)} points" if str(name) in SHARES else signed(difference)
 
@@ -206,6 +208,6 @@ def metric_title(name: str) -> str:
 @register.filter
 def metric_value(value: Any, name: str) -> str:
     """Shares of images in percent, everything else as a number."""
-    if value is None:
+    if value in (None, ""):  # a template gives "" for what is not there
         return "–"
     return percent(value) if str(name) in SHARES else decimals(value)

@@ -62,7 +62,7 @@ def preferences(report: Mapping[str, Any]) -> Figure:
         _bar(bars, place, one)
         _point(points, place, one)
     bars.set_ylim(len(rows) - 0.4, -0.75)
-    bars.set_yticks(range(len(rows)), short_names(rows))
+    bars.set_yticks(range(len(rows)), [*short_names(cells or rows), "all cells"][: len(rows)])
     bars.set_xlim(-104, 104)
     bars.set_xticks((-100, -50, 0, 50, 100), ("100 %", "50 %", "0", "50 %", "100 %"))
     bars.set_xlabel("share of answers")
