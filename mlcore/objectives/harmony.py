@@ -24,13 +24,15 @@ from mlcore.metrics.learnable.registry import make
 from mlcore.metrics.learnable.values import Remembered, as_measured
 from mlcore.objectives.base import Loss, Objective, count_reduce, mean_over
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.known_logits import KnownLogits
 
 
 class Harmony(Objective):
     """keep_weight · mean(1 − (cos(z_original, z_tuned) + 1)/2) + c · the metric's term.
 
     The original is a frozen copy of the classifier as it is at `prepare`: neither trained nor in a checkpoint. Each
-    step asks either classifier about the batch once; what a metric shows besides is its own. Maps are those of the
+    step asks either classifier about the batch once, the original (on a CPU) only about images that it has not seen;
+    what a metric shows besides is its own. Maps are those of the
     class that the original predicts, clamped at 0, bilinear at the images' size; gradients through them are exact.
 
     metric, method: names in the catalogue; or a metric itself. term_weight: c; 0: the metric's published weight, 1
@@ -79,6 +81,7 @@ class Harmony(Objective):
         # In a list, so that no module is found in it: neither parameters nor state nor `train()` reach the original.
         self._original: list[nn.Module] = []
         self._attribution: Attribution | None = None
+        self._known = KnownLogits()
 
     @property
     def original(self) -> nn.Module:
@@ -96,6 +99,7 @@ class Harmony(Objective):
         """Keep a frozen copy of the classifier as it is now, and make the method for the one that is tuned."""
         self._attribution = self._method_of(model)
         self._original = [copy.deepcopy(unwrap(model)).eval().requires_grad_(False)]
+        self._known = KnownLogits()
         for parameter in self._original[0].parameters():
             parameter.grad = None
         if self.given_seed is None:
@@ -106,8 +110,7 @@ class Harmony(Objective):
         images_without_mask where it needs objects."""
         attribution = self._attribution_of(model)
         images = laid_out(batch.images)
-        with torch.no_grad():
-            original = class_scores(self.original(images))
+        original = self._known(self.original, batch.images)
         targets = original.argmax(dim=1)
         if self.metric.uses_maps:
             logits, maps = self._forward(attribution, images, targets, graph=self.metric.trains_maps)
@@ -142,7 +145,7 @@ class Harmony(Objective):
         """ "score" (B,), the metric's; "agreement" (B,): 1 where both classifiers predict the same. Both float64."""
         attribution = self._attribution_of(model)
         with untouched(model), torch.no_grad():
-            targets = class_scores(self.original(batch.images)).argmax(dim=1)
+            targets = self._known(self.original, batch.images).argmax(dim=1)
             logits, maps = self._forward(attribution, batch.images, targets, graph=False)
 
             def explain(images: Tensor, asked: Any) -> Tensor:
