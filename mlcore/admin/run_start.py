@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from mlcore.admin import run_choices, run_form
 from mlcore.catalogue import RecipeError
-from mlcore.catalogue.tuning import follow
+from mlcore.catalogue.tuning_form import follow
 from mlcore.models import Run
 from mlcore.runs.start import RunRefused, start_control, start_run
 

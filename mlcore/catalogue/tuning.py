@@ -67,29 +67,6 @@ def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return PUBLISHED_WITH_MASKS if needs_objects(recipe) else PUBLISHED
 
 
-def follow(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a form whose objective or metric was chosen anew: what stood at another choice's default goes."""
-    from mlcore.catalogue.recipes import TRAIN
-
-    plain = {field.name: field.default for field in TRAIN}
-    left = dict(values)
-    for name in PUBLISHED_WITH_MASKS:
-        if name in left and any(
-            _same(left[name], known.get(name, plain[name])) for known in ({}, PUBLISHED, PUBLISHED_WITH_MASKS)
-        ):
-            del left[name]
-    return left
-
-
-def _same(typed: Any, default: Any) -> bool:
-    if isinstance(default, bool):
-        return str(typed).strip().lower() in (("yes", "true", "1", "on") if default else ("no", "false", "0", "off"))
-    try:
-        return float(typed) == float(default)
-    except (TypeError, ValueError):
-        return str(typed).strip() == str(default)
-
-
 # Found out by differentiating through every method on one classifier of each family; a test does so again for some.
 ATTENTION = ("MaxViT", "Swin", "ViT")
 BY_RULES = ("excitation_backprop", "lrp")

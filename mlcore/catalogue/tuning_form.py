@@ -1,0 +1,28 @@
+"""A form in which the objective or the metric is chosen anew: what was a default of the other choice follows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcore.catalogue.recipes import TRAIN
+from mlcore.catalogue.tuning import PUBLISHED, PUBLISHED_WITH_MASKS
+
+
+def follow(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a form whose objective or metric was chosen anew: what stood at another choice's default goes."""
+    plain = {field.name: field.default for field in TRAIN}
+    left = dict(values)
+    for name in PUBLISHED_WITH_MASKS:
+        if name in left and any(
+            _same(left[name], known.get(name, plain[name])) for known in ({}, PUBLISHED, PUBLISHED_WITH_MASKS)
+        ):
+            del left[name]
+    return left
+
+
+def _same(typed: Any, default: Any) -> bool:
+    if isinstance(default, bool):
+        return str(typed).strip().lower() in (("yes", "true", "1", "on") if default else ("no", "false", "0", "off"))
+    try:
+        return float(typed) == float(default)
+    except (TypeError, ValueError):
+        return str(typed).strip() == str(default)
