@@ -19,7 +19,8 @@ from mlcore.catalogue import (
     unregister,
     upgrade,
 )
-from mlcore.catalogue.tuning import follow, gradient_norm, needs_objects
+from mlcore.catalogue.tuning import gradient_norm, needs_objects
+from mlcore.catalogue.tuning_form import follow
 
 
 def test_an_empty_recipe_is_the_defaults() -> None:
