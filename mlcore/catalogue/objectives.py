@@ -89,6 +89,32 @@ OBJECTIVES: dict[str, Spec] = {
             fields=(ATTENTION_WEIGHT, SUPERVISION_SOURCE, LAYER),
         ),
         Spec(
+            "grid",
+            "Grid consistency",
+            "mlcore.objectives.grid.GridConsistency",
+            "The map of an image stays the same when the image is one quarter of a collage with other classes.",
+            "Pillai & Pirsiavash, Explainable Models with Consistent Interpretations, AAAI 2021; definitions §3",
+            needs=("gradient",),
+            fields=(
+                Field(
+                    "grid_weight", "Weight of consistency, λ", "float", 25.0,
+                    "How much the distance of the two maps counts beside the classification loss.",
+                    0.0, 100_000.0, group=GROUP,
+                ),
+                Field(
+                    "detach_target", "Hold the image's own map constant", "bool", False,
+                    "Yes: only the collage's map is moved. No: the gradient goes through both, as published.",
+                    group=GROUP,
+                ),
+                Field(
+                    "preset", "Preset", "choice", "default",
+                    "“grid” counts images whose map is zero as if it were uniform; default leaves them out.",
+                    choices=(("default", "default"), ("grid", "as published")), group=GROUP,
+                ),
+                LAYER,
+            ),
+        ),
+        Spec(
             "harmony",
             "HARMONY: tuned for a metric",
             "mlcore.objectives.harmony.Harmony",

@@ -114,6 +114,17 @@ def test_training_here_and_now_is_what_the_function_does(world, reference) -> No
     assert str(run.made_classifier.uuid) in run_command("run_status", str(run.uuid)[:8])
 
 
+@pytest.mark.slow
+def test_grid_consistency_is_trained_by_its_name(world) -> None:
+    said = run_command("train", "--image-set=scenes", "--seed=3", "--wait", "--option=objective=grid", *OPTIONS)
+    run = Run.objects.get()
+    assert f"{run.uuid} succeeded" in said
+    assert (run.recipe["grid_weight"], run.recipe["detach_target"]) == (25.0, False)
+    logged = dict(run.metrics.filter(part="train", step=1).values_list("name", "value"))
+    assert logged["images_in_collage"] + logged["images_without_collage"] == run.recipe["batch_size"]
+    assert logged["loss"] == pytest.approx(logged["classification"] + 25 * logged["consistency"], rel=1e-5)
+
+
 def test_explain_and_evaluate_take_their_options(world) -> None:
     made = make_classifier(world)
     about = ["--image-set=scenes", "--classifier=earlier", "--option=batch_size=7"]
