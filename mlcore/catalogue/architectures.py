@@ -1,6 +1,9 @@
-"""Classifier families by name: every torchvision classifier, and the small network of the demonstration."""
+"""Classifier families by name: every torchvision classifier, the small network of the demonstration, and ResNets with
+another pool."""
 
 REGNET_SIZES = ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")
+# A ResNet whose average pool is a global max pool has this behind its name; the weights' names are the same.
+GLOBAL_MAX_POOL = "_max_pool"
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Small": ("sixconv",),
@@ -34,6 +37,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "wide_resnet50_2",
         "wide_resnet101_2",
     ),
+    "ResNet, global max pool": tuple(f"resnet{layers}{GLOBAL_MAX_POOL}" for layers in (18, 34, 50, 101, 152)),
     "ShuffleNet": ("shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0"),
     "SqueezeNet": ("squeezenet1_0", "squeezenet1_1"),
     "Swin": ("swin_t", "swin_s", "swin_b", "swin_v2_t", "swin_v2_s", "swin_v2_b"),

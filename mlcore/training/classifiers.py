@@ -1,4 +1,4 @@
-"""Classifiers by name: every classification model of torchvision, and our own small one."""
+"""Classifiers by name: every classification model of torchvision, our own small one, ResNets with a global max pool."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mlcore.catalogue.architectures import ARCHITECTURES, GLOBAL_MAX_POOL
 from mlcore.training.padding import use_tensorflow_padding
 from mlcore.training.sixconv import SixConv
 from mlcore.training.weights import load_into, load_weights, save_weights
@@ -25,6 +26,14 @@ __all__ = [
 ]
 
 PADDINGS = ("torch", "tensorflow")
+MAX_POOLED = tuple(name for name in ARCHITECTURES if name.endswith(GLOBAL_MAX_POOL))
+
+
+class GlobalMaxPool(nn.Module):
+    """The largest value of each channel: (B, C, h, w) → (B, C, 1, 1). Equal ones share the gradient."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.amax(dim=(2, 3), keepdim=True)
 
 
 def _torchvision() -> Any:
@@ -37,12 +46,16 @@ def _torchvision() -> Any:
 def architectures() -> list[str]:
     """Names that `build` knows, sorted."""
     torchvision = _torchvision()
-    return sorted([*torchvision.models.list_models(module=torchvision.models), "sixconv"])
+    return sorted([*torchvision.models.list_models(module=torchvision.models), *MAX_POOLED, "sixconv"])
 
 
 def _make(architecture: str, num_classes: int) -> nn.Module:
     if architecture == "sixconv":
         return SixConv(num_classes)
+    if architecture in MAX_POOLED:
+        model = _make(architecture.removesuffix(GLOBAL_MAX_POOL), num_classes)
+        model.avgpool = GlobalMaxPool()
+        return model
     torchvision = _torchvision()
     if architecture not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(f"There is no classifier named “{architecture}”.")

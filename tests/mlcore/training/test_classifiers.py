@@ -40,6 +40,20 @@ def test_sixconv_gives_a_12_by_12_map_at_96_pixels() -> None:
     assert model(torch.zeros(2, 3, 96, 96)).shape == (2, 4)
 
 
+def test_a_global_max_pool_takes_the_largest_of_each_channel_and_the_same_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = build("resnet18", 3).eval()
+    save_weights(plain, tmp_path / "weights.safetensors")
+    pooled = build("resnet18_max_pool", 3, weights=tmp_path / "weights.safetensors").eval()
+    pictures = torch.randn(2, 3, 64, 64)
+    features: list[torch.Tensor] = []
+    plain.layer4.register_forward_hook(lambda _module, _inputs, output: features.append(output))
+    with torch.no_grad():
+        averaged = plain(pictures)
+        assert torch.allclose(pooled(pictures), plain.fc(features[0].flatten(2).max(dim=2).values), atol=1e-6)
+        assert not torch.allclose(pooled(pictures), averaged)
+
+
 def test_num_parameters_counts_what_training_changes() -> None:
     model = build("sixconv", 4)
     whole = num_parameters(model)

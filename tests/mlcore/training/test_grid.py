@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from mlcore.attribution.head import closed_form_head
 from mlcore.catalogue.recipes import RecipeError, clean
 from mlcore.exchange.decoy import render_decoy
 from mlcore.training import checkpoints
+from mlcore.training.classifiers import build
 from mlcore.training.jobs import CANCELLED, SUCCEEDED, run_job
 from mlcore.training.weights import load_weights
 from tests.mlcore.training.worlds import Events, make_items, make_job
@@ -88,6 +90,23 @@ def test_cancelled_and_resumed_equals_uninterrupted(tmp_path: Path, scenes: Part
     assert later.metric("train", "loss")[0][0] > 1, "it went on where it stopped"
     assert same(weights_of(whole), weights_of(resumed))
     assert int(checkpoints.load(tmp_path / "resumed")["objective"]["steps"]) == 9
+
+
+def test_a_global_max_pool_is_trained_and_kept(tmp_path: Path, scenes: Parts) -> None:
+    """Its maps come by a second backward pass; its weights are those of a ResNet, so the name has to tell the pool."""
+    parts = {"train": scenes["train"][:4]}
+    run(grid(tmp_path / "a", parts, architecture="resnet18_max_pool", epochs=1, batch_size=4))
+    later = grid(
+        tmp_path / "b", parts, architecture="resnet18_max_pool", weights=tmp_path / "a" / "weights.safetensors",
+        epochs=1, batch_size=4,
+    )  # fmt: skip
+    events = run(later)
+    assert [value for _, value in events.metric("train", "images_in_collage")] == [4.0]
+    assert not same(weights_of(later), load_weights(tmp_path / "a" / "weights.safetensors"))
+    spec = load_weights(tmp_path / "a" / "weights.safetensors")
+    model = build("resnet18_max_pool", 4, weights=tmp_path / "a" / "weights.safetensors")
+    assert same(model.state_dict(), spec)
+    assert closed_form_head(model, "layer4") is None
 
 
 def test_one_class_alone_has_no_collages(tmp_path: Path) -> None:
