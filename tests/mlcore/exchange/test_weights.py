@@ -90,6 +90,34 @@ def test_checkpoints_are_read_as_weights_only(tmp_path):
     assert np.array_equal(load_file(made.weights.path)["classifier.weight"], six()["classifier.weight"])
 
 
+@pytest.mark.django_db
+def test_a_whole_training_checkpoint_is_read_for_its_weights(tmp_path):
+    """As torch's ImageNet example leaves it: beside the weights the optimiser, the scheduler and the best figure."""
+    torch = pytest.importorskip("torch")
+    from mlcore.training.classifiers import build
+
+    torch.manual_seed(1)
+    model = torch.nn.DataParallel(build("sixconv", 3))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.zeros(1, 3, 32, 32)).sum().backward()
+    optimiser.step()
+    whole = {
+        "epoch": 90,
+        "arch": "sixconv",
+        "state_dict": model.state_dict(),
+        "best_acc1": torch.tensor(71.5),
+        "optimizer": optimiser.state_dict(),
+        "scheduler": torch.optim.lr_scheduler.StepLR(optimiser, 30).state_dict(),
+    }
+    torch.save(whole, tmp_path / "model_best.pth.tar")
+    made = import_classifier(tmp_path / "model_best.pth.tar", name="Six", architecture="sixconv")
+    stored = load_file(made.weights.path)
+    expected = model.module.state_dict()
+    assert stored.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(stored[name], value.numpy()), name
+
+
 class Hostile:
     """A pickle that would write a file if anybody unpickled it."""
 
