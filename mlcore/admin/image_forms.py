@@ -44,6 +44,18 @@ class ImportForm(ActionForm):
         label="CSV of boxes", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
         help_text="Columns file, x0, y0, x1, y1 in pixels, x0 before x1.",
     )  # fmt: skip
+    coco = forms.CharField(
+        label="COCO JSON", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="A file of instances: labels, boxes and masks, instead of the CSV of labels.",
+    )  # fmt: skip
+    voc = forms.CharField(
+        label="Folder of Pascal VOC XML", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="One file an image, as VOC and ImageNet write them: labels and boxes.",
+    )  # fmt: skip
+    names = forms.CharField(
+        label="Names of its classes", required=False, widget=forms.TextInput(attrs={"class": "h-mono"}),
+        help_text="Where COCO or VOC name classes by ids, such as n01440764: a file with an id and a name a line.",
+    )  # fmt: skip
     parts = forms.BooleanField(
         label="Take over the parts", required=False, initial=True,
         help_text="Where the source says which image trains and which tests, make that partition, named “given”.",
@@ -69,6 +81,15 @@ class ImportForm(ActionForm):
 
     def clean_boxes(self) -> Path | None:
         return self._path("boxes", False)
+
+    def clean_coco(self) -> Path | None:
+        return self._path("coco", False)
+
+    def clean_voc(self) -> Path | None:
+        return self._path("voc", True)
+
+    def clean_names(self) -> Path | None:
+        return self._path("names", False)
 
 
 class ZipForm(ActionForm):
@@ -120,6 +141,9 @@ def import_form(request: HttpRequest) -> ImportForm:
             masks=given["masks"],
             boxes=given["boxes"],
             labels=given["labels"],
+            coco=given["coco"],
+            voc=given["voc"],
+            names=given["names"],
         )
         if given["parts"] and report.splits:
             try:

@@ -142,7 +142,7 @@ def add_masks(writer: Writer, files: MaskFiles, *, threshold: int, ticks: Callab
     report, names = writer.report, Names(writer.images)
     left_out = Names(writer.left_out)
     strangers: list[str] = []
-    batch: list[tuple[str, Known, bytes]] = []
+    batch: list[tuple[str, Known, bytes, int | None]] = []
     for path in files.paths:
         ticks()
         shown = os.fsencode(path.relative_to(files.folder.root)).decode("utf-8", "replace")
@@ -157,16 +157,15 @@ def add_masks(writer: Writer, files: MaskFiles, *, threshold: int, ticks: Callab
             image = writer.images[name]
             if path.stat().st_size > MAX_BYTES:
                 raise BadImage(f"The mask has more than {MAX_BYTES / 1e6:.0f} MB.")
-            batch.append(
-                (shown, image, png_bytes(binary_mask(path.read_bytes(), image.width, image.height, threshold)))
-            )
+            mask = binary_mask(path.read_bytes(), image.width, image.height, threshold)
+            batch.append((shown, image, png_bytes(mask), None))
         except (BadImage, ValueError, OSError) as error:
             report.problems.append(Problem(str(error), shown))
         if len(batch) == BATCH:
-            _write_masks(writer, batch)
+            write_masks(writer, batch)
             batch = []
     if batch:
-        _write_masks(writer, batch)
+        write_masks(writer, batch)
     _strangers(report, strangers, "mask", "masks")
 
 
@@ -201,22 +200,24 @@ def _indexed(picture: Pictures.Image) -> bool:
 
 
 @transaction.atomic
-def _write_masks(writer: Writer, batch: list[tuple[str, Known, bytes]]) -> None:
+def write_masks(writer: Writer, batch: list[tuple[str, Known, bytes, int | None]]) -> None:
+    """Adds masks (where it is said, image, PNG, class or None) to images that have none of that class yet."""
     ImageSet.objects.select_for_update().get(pk=writer.image_set.pk)
-    pks = [image.pk for _, image, _ in batch]
-    there = dict(Mask.objects.filter(image__in=pks, source=SOURCE, category=None).values_list("image_id", "sha256"))
-    rows = []
-    for shown, image, data in batch:
+    pks = {image.pk for _, image, _, _ in batch}
+    rows = Mask.objects.filter(image__in=pks, source=SOURCE)
+    there = {(row.image_id, row.category): row.sha256 for row in rows}
+    made = []
+    for shown, image, data, category in batch:
         digest = hashlib.sha256(data).hexdigest()
-        before = there.get(image.pk)
+        before = there.get((image.pk, category))
         if before is not None:
             if before != digest:
                 writer.report.problems.append(Problem("The picture has another mask already; that one stays.", shown))
             continue
-        there[image.pk] = digest
+        there[image.pk, category] = digest
         owner = Image(pk=image.pk, uuid=image.uuid, image_set=writer.image_set)
-        row = Mask(image_id=image.pk, sha256=digest, source=SOURCE)
+        row = Mask(image_id=image.pk, sha256=digest, source=SOURCE, category=category)
         row.file = storage.put(mask_path(Mask(image=owner, sha256=digest), f"{digest}.png"), data)
-        rows.append(row)
-    Mask.objects.bulk_create(rows)
-    writer.report.masks += len(rows)
+        made.append(row)
+    Mask.objects.bulk_create(made)
+    writer.report.masks += len(made)

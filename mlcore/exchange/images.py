@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
 
+from mlcore.exchange.annotations import add_segments, drop_misfits, own_boxes, read_names
 from mlcore.exchange.attachments import add_boxes, add_masks, mask_files
 from mlcore.exchange.boxes import read_boxes
+from mlcore.exchange.coco import plan_coco
 from mlcore.exchange.plan import Plan, plan_folders
 from mlcore.exchange.readers import checked_classes, read_class_list
 from mlcore.exchange.report import ImportRefused, ImportReport, Problem, Progress
 from mlcore.exchange.tables import plan_table
+from mlcore.exchange.voc import plan_voc
 from mlcore.exchange.writing import Writer
 from mlcore.models import AuditEntry, ImageSet
 
@@ -42,6 +45,9 @@ def import_folder(
     classes: Path | Sequence[str] | None = None,
     class_column: str | None = None,
     mask_threshold: int = 127,
+    coco: Path | None = None,
+    voc: Path | None = None,
+    names: Path | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Imports a folder of pictures as the image set `name`, or adds what is new to the set of that name.
@@ -54,6 +60,8 @@ def import_folder(
     masks: folder of masks with the pictures' stems; a pixel belongs to the object where its grey value is above
         `mask_threshold` (in masks whose values are all small, where it is not 0).
     boxes: table file, x0, y0, x1, y1[, class][, difficult].
+    coco: COCO's JSON of instances; voc: a folder of Pascal VOC's XML. Labels, boxes and (COCO) masks come from there.
+    names: file of class names for the names that `coco` or `voc` use, such as ImageNet's ids of synsets.
 
     The classes of a set are fixed by its first import. Raises ImportRefused where nothing can be imported.
     """
@@ -65,7 +73,15 @@ def import_folder(
     if masks is not None and not Path(masks).is_dir():
         raise ImportRefused(f"There is no folder of masks “{masks}”.")
     existing = _existing(name, owner)
-    plan = _plan(source, labels, _known(existing, classes), class_column)
+    fixed = _known(existing, classes)
+    if coco or voc or names:
+        if (coco is None) == (voc is None) or labels or class_column:
+            raise ImportRefused(
+                "Give one of a COCO file, a folder of VOC files and a table of labels; names go with the first two."
+            )
+        plan = _plan_annotations(source, coco, voc, names, fixed)
+    else:
+        plan = _plan(source, labels, fixed, class_column)
     planned_boxes, box_problems = read_boxes(Path(boxes), plan.classes) if boxes else ([], [])
     files = mask_files(Path(masks)) if masks else None
     total = len(plan.items) + (len(files.paths) if files else 0)
@@ -83,9 +99,10 @@ def import_folder(
         image_set.delete()
         raise ImportRefused(f"None of the {len(plan.items)} files could be imported.", report.problems)
 
-    own = [(item.name, box) for item in plan.items for box in item.boxes]
+    drop_misfits(writer, plan.items)
     report.problems += box_problems
-    add_boxes(writer, own + planned_boxes)
+    add_boxes(writer, own_boxes(plan.items) + planned_boxes)
+    add_segments(writer, plan.items)
     if files:
         add_masks(writer, files, threshold=mask_threshold, ticks=ticks)
     if report.changed:
@@ -135,6 +152,16 @@ def _plan(source: Path, labels: Path | None, known: list[str] | None, class_colu
     if labels or table.is_file():
         return plan_table(table, source, known=known, class_column=class_column)
     return plan_folders(source, known)
+
+
+def _plan_annotations(
+    source: Path, coco: Path | None, voc: Path | None, names: Path | None, known: list[str] | None
+) -> Plan:
+    listed = read_names(Path(names)) if names else None
+    if coco:
+        return plan_coco(Path(coco), source, known=known, names=listed)
+    assert voc is not None
+    return plan_voc(Path(voc), source, known=known, names=listed)
 
 
 def _create(name: str, owner: Any, classes: list[str]) -> ImageSet:

@@ -11,6 +11,7 @@ from mlcore.exchange.boxes import PlannedBox
 from mlcore.exchange.parts import part_of
 from mlcore.exchange.readers import Folder, checked_classes, checked_name
 from mlcore.exchange.report import ImportRefused, Problem
+from mlcore.exchange.segments import Segment
 from mlcore.models.partitions import Part
 
 # Files that systems and people leave beside pictures; naming each of them as broken would bury the real ones.
@@ -19,7 +20,10 @@ BESIDE = (".csv", ".txt", ".json", ".md", ".xml", ".html", ".db", ".ini", ".zip"
 
 @dataclass
 class Planned:
-    """One picture: where it is, what it is called below the folder, and what the source says about it."""
+    """One picture: where it is, what it is called below the folder, and what the source says about it.
+
+    size: (width, height) that its boxes and segments are for, where the source says it. segments: those of each class.
+    """
 
     name: str
     path: Path
@@ -27,6 +31,8 @@ class Planned:
     part: str = ""
     boxes: list[PlannedBox] = field(default_factory=list)
     row: int | None = None
+    size: tuple[int, int] | None = None
+    segments: dict[int, list[Segment]] = field(default_factory=dict)
 
 
 @dataclass

@@ -49,7 +49,7 @@ def read_table(path: Path) -> Table:
     Rows with too few or too many cells are named and left out. Raises ImportRefused where the table as a whole
     cannot be read.
     """
-    text = _text(path)
+    text = table_text(path)
     lines = text.splitlines()
     if not lines or not lines[0].strip():
         raise ImportRefused(f"{path.name}: the table is empty. Its first line must name the columns.")
@@ -72,7 +72,8 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def _text(path: Path) -> str:
+def table_text(path: Path) -> str:
+    """The UTF-8 text of a file. Raises ImportRefused where there is none, or too much of it."""
     try:
         if path.stat().st_size > MAX_TABLE_BYTES:
             raise ImportRefused(f"{path.name}: the table is larger than {MAX_TABLE_BYTES / 1e6:.0f} MB.")
@@ -107,7 +108,7 @@ def _rows(reader: Any, columns: Sequence[str], name: str) -> tuple[tuple[Row, ..
 def read_class_list(path: Path) -> list[str]:
     """Class names in order: a text file with one a line, or a CSV with columns index (or label) and name (or class,
     english). Names that stand twice (ImageNet has two “crane”) get their index behind them. Raises ImportRefused."""
-    text = _text(path)
+    text = table_text(path)
     if path.suffix.lower() != ".csv":
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:

@@ -1,6 +1,7 @@
 """The commands: what they do is what the functions do, what they refuse they refuse in sentences."""
 
 import hashlib
+import json
 import re
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlcore.exchange.decoy import render_decoy
 from mlcore.management.arguments import options_of
 from mlcore.models import Classifier, ImageSet, Partition, Run, Worker
 from mlcore.runs import state
+from tests.mlcore.exchange.pictures import save
 from tests.mlcore.runs import conftest as fixtures
 from tests.mlcore.runs.world import TINY, make_classifier, make_supervision, start, weights_hash
 
@@ -51,6 +53,32 @@ def test_images_come_in_with_masks_and_their_own_partition(db, tmp_path) -> None
     assert made.image_set.owner.username == "ada"
     assert dict(made.members.values_list("image__name", "part"))["train-00003.png"] == "train"
     assert "0 images added, 8 already there" in run_command(*wish[:-2])  # again: nothing new
+
+
+def test_images_come_in_with_coco_and_with_voc(db, tmp_path) -> None:
+    save(tmp_path / "set" / "a.png")
+    categories = [{"id": 5, "name": "wren"}, {"id": 2, "name": "robin"}]
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4]}],
+        "categories": categories,
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    wish = ["import_images", str(tmp_path / "set"), "--name=COCO", f"--coco={tmp_path / 'instances.json'}"]
+    assert "COCO: 1 image added, 1 box." in run_command(*wish)
+    assert "COCO: 0 images added, 1 already there." in run_command(*wish)
+    assert ImageSet.objects.get(name="COCO").classes == ["robin", "wren"]
+
+    (tmp_path / "xml").mkdir()
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>5</ymax>"
+    (tmp_path / "xml" / "a.xml").write_text(
+        f"<annotation><filename>a</filename><object><name>n01</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+    (tmp_path / "names.txt").write_text("n01 tench, Tinca tinca\n")
+    wish = ["import_images", str(tmp_path / "set"), "--name=VOC", f"--voc={tmp_path / 'xml'}"]
+    assert "VOC: 1 image added, 1 box." in run_command(*wish, f"--names={tmp_path / 'names.txt'}")
+    assert ImageSet.objects.get(name="VOC").classes == ["tench, Tinca tinca"]
+    assert "Give one of" in refused(*wish, f"--coco={tmp_path / 'instances.json'}")
 
 
 def test_an_import_that_brings_nothing_says_why(db, tmp_path) -> None:

@@ -1,4 +1,7 @@
-"""manage.py import_images FOLDER --name Birds [--masks FOLDER] [--boxes CSV] [--labels CSV] [--partition given]"""
+"""manage.py import_images FOLDER --name Birds [--masks FOLDER] [--boxes CSV] [--labels CSV] [--partition given]
+
+Boxes and labels come from COCO's JSON or Pascal VOC's XML too: --coco JSON, --voc FOLDER [--names FILE].
+"""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -15,7 +18,7 @@ SHOWN = 20
 
 
 class Command(BaseCommand):
-    help = "Import pictures: a folder a class, or a table of labels. Importing again adds what is new."
+    help = "Import pictures: a folder a class, a table of labels, COCO or VOC. Importing again adds what is new."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("folder", type=Path)
@@ -23,6 +26,11 @@ class Command(BaseCommand):
         parser.add_argument("--labels", type=Path, metavar="CSV", help="table: file, label[, class][, split]")
         parser.add_argument("--masks", type=Path, metavar="FOLDER", help="masks with the pictures' names")
         parser.add_argument("--boxes", type=Path, metavar="CSV", help="table: file, x0, y0, x1, y1[, class]")
+        parser.add_argument("--coco", type=Path, metavar="JSON", help="COCO's instances: labels, boxes and masks")
+        parser.add_argument("--voc", type=Path, metavar="FOLDER", help="Pascal VOC's or ImageNet's XML, one an image")
+        parser.add_argument(
+            "--names", type=Path, metavar="FILE", help="class names for the names in these, such as synset ids"
+        )
         parser.add_argument("--classes", type=Path, metavar="FILE", help="all class names in order")
         parser.add_argument("--class-column", metavar="COLUMN", help="column that names the class")
         parser.add_argument(
@@ -43,6 +51,9 @@ class Command(BaseCommand):
                 labels=options["labels"],
                 classes=options["classes"],
                 class_column=options["class_column"],
+                coco=options["coco"],
+                voc=options["voc"],
+                names=options["names"],
                 progress=bar,
             )
         except ImportRefused as refused:
