@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError
 from django.http import HttpRequest
 
@@ -104,6 +105,10 @@ class ZipForm(ActionForm):
         help_text="A folder of images for each class; or all images and a labels.csv with the columns file and label. "
         "A folder “masks” beside them is taken as their masks."
     )
+    coco = forms.FileField(
+        label="COCO JSON", required=False,
+        help_text="A file of instances for the images in the zip: labels, boxes and masks, instead of folders.",
+    )  # fmt: skip
 
 
 class PartitionForm(ActionForm):
@@ -167,13 +172,24 @@ def zip_form(request: HttpRequest) -> ZipForm:
             if masks.is_dir():
                 # Beside the pictures, not among them: a folder below the root would be a class.
                 masks = masks.rename(Path(folder) / "masks")
+            coco = form.cleaned_data["coco"]
             return import_folder(
                 root, name=_own_name(form.cleaned_data["name"], request.user), owner=request.user,
-                masks=masks if masks.is_dir() else None,
+                masks=masks if masks.is_dir() else None, coco=_kept(coco, Path(folder) / "coco") if coco else None,
             )  # fmt: skip
 
     sent = request.method == "POST"
     return ZipForm(request.POST if sent else None, request.FILES if sent else None, action=act)
+
+
+def _kept(upload: UploadedFile, folder: Path) -> Path:
+    """A file that was sent, in a folder of its own under its own name, which sentences about it say."""
+    folder.mkdir()
+    path = folder / Path(upload.name or "instances.json").name
+    with path.open("wb") as stream:
+        for chunk in upload.chunks():
+            stream.write(chunk)
+    return path
 
 
 def _own_name(name: str, user: Any) -> str:

@@ -71,9 +71,9 @@ def _polygon(points: NDArray[np.float64], width: int, height: int) -> Inside:
         crossing = x0[edge] + along * (x1[edge] - x0[edge])
         # The first pixel whose centre lies at the crossing or to its right.
         column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
-        turns = np.zeros((len(rows), width + 1), dtype=np.int64)
+        turns = np.zeros((len(rows), width + 1), dtype=np.uint8)  # only odd or even counts, which wrapping keeps
         np.add.at(turns, (row, column), 1)
-        drawn[rows] = np.cumsum(turns[:, :width], axis=1) % 2 == 1
+        drawn[rows] = np.cumsum(turns[:, :width], axis=1, dtype=np.uint8) % 2 == 1
     return drawn
 
 

@@ -1,6 +1,7 @@
 """Images and weights come in by forms, partitions are made by one; what is wrong is said at its field."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -51,6 +52,39 @@ def test_a_zip_becomes_a_set_of_ones_own(client):
     assert made.images.filter(masks__isnull=False).count() == 1
 
 
+COCO = {
+    "images": [{"id": 1, "file_name": "1.png", "width": 12, "height": 10}, {"id": 2, "file_name": "deep/2.png"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 8, "bbox": [1, 1, 3, 3], "segmentation": [[1, 1, 4, 1, 4, 4]]},
+        {"id": 2, "image_id": 2, "category_id": 6, "bbox": [0, 0, 5, 5]},
+        {"id": 3, "image_id": 2, "category_id": 8, "bbox": [0, 0, 6, 6]},
+    ],
+    "categories": [{"id": 8, "name": "dog"}, {"id": 6, "name": "cat"}],
+}
+
+
+def test_a_zip_comes_with_cocos_json(client):
+    client.force_login(researcher())
+    address = reverse("admin:mlcore_imageset_import")
+    entries = {"1.png": picture(1), "deep/2.png": picture(2)}
+    sent = {"name": "pets", "zip": zip_of(entries)}
+    bad = client.post(address, sent | {"coco": SimpleUploadedFile("mine.json", b"[]")})
+    assert bad.status_code == 422
+    assert "mine.json: this is no COCO file of instances" in bad.content.decode()
+    assert not ImageSet.objects.exists()
+    coco = SimpleUploadedFile("mine.json", json.dumps(COCO).encode())
+    answer = client.post(address, {"name": "pets", "zip": zip_of(entries), "coco": coco})
+    made = ImageSet.objects.get(name="pets")
+    assert answer["Location"] == reverse("admin:mlcore_imageset_change", args=[made.pk])
+    assert made.classes == ["cat", "dog"]
+    assert sorted(made.images.values_list("name", "labels__index")) == [
+        ("1.png", 1),
+        ("deep/2.png", 0),
+        ("deep/2.png", 1),
+    ]
+    assert (made.images.filter(boxes__isnull=False).count(), made.images.get(name="1.png").masks.count()) == (3, 1)
+
+
 def test_a_hostile_zip_is_refused_with_a_sentence(client):
     client.force_login(researcher())
     answer = client.post(
@@ -82,6 +116,25 @@ def test_a_folder_of_the_server_is_imported_and_its_bad_file_is_named(client, tm
     missing = client.post(address, {"name": "more", "folder": str(tmp_path / "nowhere")})
     assert missing.status_code == 422
     assert "There is no folder" in missing.content.decode()
+
+
+def test_a_folder_of_the_server_is_imported_with_voc(client, tmp_path):
+    client.force_login(administrator())
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(picture(1))
+    (tmp_path / "xml").mkdir()
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>5</ymax>"
+    (tmp_path / "xml" / "1.xml").write_text(
+        f"<annotation><filename>1</filename><object><name>n01</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+    (tmp_path / "names.txt").write_text("n01 tench, Tinca tinca\n")
+    address = reverse("admin:mlcore_imageset_folder")
+    sent = {"name": "fish", "folder": str(tmp_path / "in"), "voc": str(tmp_path / "xml")}
+    assert client.post(address, sent | {"coco": str(tmp_path / "gone.json")}).status_code == 422
+    assert client.post(address, sent | {"names": str(tmp_path / "names.txt")}).status_code == 302
+    made = ImageSet.objects.get(name="fish")
+    assert made.classes == ["tench, Tinca tinca"]
+    assert list(made.images.values_list("boxes__x0", "boxes__x1")) == [(1, 5)]
 
 
 def test_folders_of_the_server_are_for_administrators(client, tmp_path):
