@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image as Pictures
 from mlcore.exchange.attachments import write_masks
 from mlcore.exchange.boxes import PlannedBox
 from mlcore.exchange.plan import Planned
-from mlcore.exchange.readers import checked_classes, clean_name, table_text
+from mlcore.exchange.readers import MAX_NAME, checked_classes, clean_name, table_text
 from mlcore.exchange.report import ImportRefused, Problem
 from mlcore.exchange.segments import BadSegment, Segment, draw
 from mlcore.exchange.verify import png_bytes
@@ -69,8 +70,12 @@ class BadEntry(Exception):
 
 def clean_text(value: object, most: int = 200) -> str:
     """A value of somebody else's file for a sentence: short, and text whatever it holds."""
-    plain = str(value)[:most].encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() else "�" for character in plain)
+    return "".join("\N{REPLACEMENT CHARACTER}" if _unwritable(one) else one for one in str(value)[:most])
+
+
+def _unwritable(character: str) -> bool:
+    """Control characters, and halves of surrogate pairs: terminals, files or databases refuse them."""
+    return unicodedata.category(character) in ("Cc", "Cs")
 
 
 def quoted(value: object) -> str:
@@ -80,7 +85,7 @@ def quoted(value: object) -> str:
 
 def storable(name: str) -> bool:
     """Whether every database takes the text as a class's name."""
-    return bool(name.strip()) and len(name) <= 400 and name.isprintable()
+    return bool(name.strip()) and len(name) <= MAX_NAME and not any(map(_unwritable, name))
 
 
 def drop_misfits(writer: Writer, items: Iterable[Planned]) -> None:
