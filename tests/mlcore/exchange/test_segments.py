@@ -89,3 +89,26 @@ def test_polygons_agree_with_a_point_by_point_count(points):
     expected = [[winding(points, x + 0.5, y + 0.5) for x in range(9)] for y in range(7)]
     drawn = draw([[value for point in points for value in point]], 9, 7)
     assert np.array_equal(drawn, expected)
+
+
+def compressed(counts: list[int]) -> str:
+    """The COCO API's `rleToString`, step by step."""
+    text = ""
+    for position, count in enumerate(counts):
+        value = count - counts[position - 2] if position > 2 else count
+        more = True
+        while more:
+            low = value & 0x1F
+            value >>= 5
+            more = value != -1 if low & 0x10 else value != 0
+            text += chr((low | 0x20 if more else low) + 48)
+    return text
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=12), st.booleans())
+def test_run_lengths_come_back_as_they_were_written(counts, short):
+    pixels = [position % 2 == 1 for position, count in enumerate(counts) for _ in range(count)] or [False]
+    counts = counts if sum(counts) else [1]
+    drawn = draw({"size": [len(pixels), 1], "counts": compressed(counts) if short else counts}, 1, len(pixels))
+    assert drawn[:, 0].tolist() == pixels
