@@ -1,0 +1,63 @@
+"""The learning-rate test by hand: rates, smoothed losses, where it stops, what it suggests (definitions §4)."""
+
+import math
+
+import pytest
+
+from mlcore.training.lr_test import learning_rate_test, smoothed_losses, steepest_descent
+
+
+def test_rates_rise_exponentially_from_low_to_high() -> None:
+    asked: list[float] = []
+
+    def step(rate: float) -> float:
+        asked.append(rate)
+        return 1.0
+
+    found = learning_rate_test(step, 10)
+    assert asked == pytest.approx([10.0**power for power in range(-8, 2)])
+    assert list(found.rates) == asked
+    assert not found.stopped
+    assert found.suggestion is None  # a flat curve descends nowhere
+
+
+def test_smoothing_is_corrected_for_its_start() -> None:
+    # β = ½: averages 2, 2, 3.25; their weights sum up to ½, ¾, ⅞.
+    assert smoothed_losses([4.0, 2.0, 4.5], 0.5) == pytest.approx([4.0, 2.0 / 0.75, 3.25 / 0.875])
+    # β = 0.999: the corrected average of two is (0.999·4 + 2) / 1.999.
+    assert smoothed_losses([4.0, 2.0], 0.999) == pytest.approx([4.0, (0.999 * 4 + 2) / 1.999])
+
+
+def test_it_stops_where_the_smoothed_loss_is_more_than_four_times_the_best() -> None:
+    losses = iter([2.0, 1.0, 4.0, 4.1, 1.0])
+    found = learning_rate_test(lambda rate: next(losses), 5, beta=0.0)
+    assert found.losses == (2.0, 1.0, 4.0, 4.1)
+    assert found.stopped
+    assert next(losses) == 1.0  # the step after it was never made
+
+
+def test_a_loss_that_is_not_a_number_ends_the_test_and_is_left_out() -> None:
+    losses = iter([3.0, 2.0, math.nan, 1.0])
+    found = learning_rate_test(lambda rate: next(losses), 4, beta=0.0)
+    assert found.losses == (3.0, 2.0)
+    assert len(found.rates) == len(found.smoothed) == 2
+    assert found.stopped
+
+
+def test_it_suggests_the_steepest_descent() -> None:
+    # Slopes by central differences, one-sided at the ends: −1, −1, −3, −2.5, 1.5, 4.
+    losses = iter([10.0, 9.0, 8.0, 3.0, 3.0, 6.0, 10.0])
+    found = learning_rate_test(lambda rate: next(losses), 7, low=1e-6, high=1.0, beta=0.0)
+    assert found.suggestion == pytest.approx(1e-4)
+    assert steepest_descent((1.0, 2.0, 3.0), (3.0, 1.0, 1.0)) == 1.0
+    assert steepest_descent((1.0, 2.0, 3.0), (1.0, 1.0, 1.5)) is None
+    assert steepest_descent((1.0,), (1.0,)) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 1}, {"low": 0.0}, {"low": 2.0, "high": 1.0}, {"beta": 1.0}, {"stop_at": 1.0}]
+)
+def test_what_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    options: dict[str, float] = {"steps": 4} | wrong
+    with pytest.raises(ValueError):
+        learning_rate_test(lambda rate: 1.0, **options)
