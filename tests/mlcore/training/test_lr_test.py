@@ -45,7 +45,7 @@ def test_a_loss_that_is_not_a_number_ends_the_test_and_is_left_out() -> None:
 
 
 def test_it_suggests_the_steepest_descent() -> None:
-    # Slopes by central differences, one-sided at the ends: −1, −1, −3, −2.5, 1.5, 4.
+    # Slopes by central differences, one-sided at the ends: −1, −1, −3, −2.5, 1.5, 3.5, 4.
     losses = iter([10.0, 9.0, 8.0, 3.0, 3.0, 6.0, 10.0])
     found = learning_rate_test(lambda rate: next(losses), 7, low=1e-6, high=1.0, beta=0.0)
     assert found.suggestion == pytest.approx(1e-4)
