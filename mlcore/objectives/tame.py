@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ from mlcore.attribution.l_cam import LCAMAttention
 from mlcore.attribution.layers import find_layer
 from mlcore.attribution.maps import upsample
 from mlcore.attribution.tame import VARIANTS, TAMEAttention
-from mlcore.attribution.tame import Variant as TAMEVariant
 from mlcore.metrics.inputs import NORMALISATIONS
 from mlcore.objectives.base import Loss, Objective
 from mlcore.objectives.batch import Batch
@@ -75,7 +74,7 @@ class TAMETraining(Objective):
             raise ValueError(f"L-CAM reads one layer, not {len(layers)}.")
         self.all_pairs = preset == "tame"
         self.mode = "train" if preset == "tame" else "eval"  # type: ignore[misc]
-        self.variant = variant
+        self.variant: Variant = variant
         self.layers = None if layers is None else tuple(layers)
         self.normalisation = NORMALISATIONS[normalise]
         self.module: AttentionModule | None = attention
@@ -93,7 +92,7 @@ class TAMETraining(Objective):
             if self.variant == "l_cam":
                 self.module = LCAMAttention.for_model(model, self.layers[0] if self.layers else None)
             else:
-                self.module = TAMEAttention.for_model(model, self.layers, variant=cast(TAMEVariant, self.variant))
+                self.module = TAMEAttention.for_model(model, self.layers, variant=self.variant)
             self.module.train(self.training)
         for layer in self.module.layers:
             find_layer(model, layer)
