@@ -38,7 +38,9 @@ def learning_rate_test(
 
     step: makes one training step at the rate given and returns its loss, a positive number. beta: of the exponential
     average. stop_at: the test ends where the smoothed loss is more than so many times its best.
-    The training state is the caller's to put back. Raises ValueError where the range or a constant cannot be.
+    The suggestion looks a twentieth of the steps to either side of a rate and leaves out the first tenth, where the
+    average is of few losses. The training state is the caller's to put back.
+    Raises ValueError where the range or a constant cannot be.
     """
     if steps < 2:
         raise ValueError(f"A learning-rate test needs 2 steps or more, not {steps}.")
@@ -63,7 +65,8 @@ def learning_rate_test(
             stopped = True
             break
         best = min(best, smoothed[-1])
-    return LearningRateCurve(tuple(rates), tuple(losses), tuple(smoothed), steepest_descent(rates, smoothed), stopped)
+    suggestion = steepest_descent(rates, smoothed, reach=max(steps // 20, 1), skip=steps // 10)
+    return LearningRateCurve(tuple(rates), tuple(losses), tuple(smoothed), suggestion, stopped)
 
 
 def smoothed_losses(losses: Sequence[float], beta: float = 0.999) -> list[float]:
@@ -80,17 +83,21 @@ def _next_average(before: float, loss: float, beta: float, number: int) -> float
     return before + (1 - beta) / (1 - beta**number) * (loss - before)
 
 
-def steepest_descent(rates: Sequence[float], smoothed: Sequence[float]) -> float | None:
-    """The rate where the curve over the rate's logarithm falls most: central differences, one-sided at the ends.
+def steepest_descent(
+    rates: Sequence[float], smoothed: Sequence[float], *, reach: int = 1, skip: int = 0
+) -> float | None:
+    """The rate where the curve over the rate's logarithm falls most, the lowest of equal ones.
 
-    Rates lie at equal distances on the logarithm. None where the curve has fewer than two points or nowhere falls.
+    Rates lie at equal distances on the logarithm. A slope is taken between the points `reach` before and after, or the
+    curve's ends where these are nearer. skip: so many points at the start are no answer.
+    None where there are fewer than two points, or the curve nowhere falls.
     """
-    if len(rates) < 2:
-        return None
     last = len(smoothed) - 1
-    slopes = []
-    for index in range(len(smoothed)):
-        before, after = max(index - 1, 0), min(index + 1, last)
-        slopes.append((smoothed[after] - smoothed[before]) / (after - before))
-    steepest = min(range(len(slopes)), key=slopes.__getitem__)
+    if last < 1 or skip > last:
+        return None
+    slopes = {}
+    for index in range(skip, last + 1):
+        before, after = max(index - reach, 0), min(index + reach, last)
+        slopes[index] = (smoothed[after] - smoothed[before]) / (after - before)
+    steepest = min(slopes, key=slopes.__getitem__)
     return float(rates[steepest]) if slopes[steepest] < 0 else None

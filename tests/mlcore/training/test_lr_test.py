@@ -54,6 +54,18 @@ def test_it_suggests_the_steepest_descent() -> None:
     assert steepest_descent((1.0,), (1.0,)) is None
 
 
+def test_a_single_odd_batch_is_not_suggested() -> None:
+    losses = [3.0] * 40
+    losses[1], losses[12] = 2.0, 3.375  # a good batch at the start, a bad one later
+    losses[24:] = [3.0 - 0.125 * min(index, 8) for index in range(16)]  # a slow fall, from step 24 to 32
+    told = iter(losses)
+    # Forty steps: falls are measured two steps to either side, and the first four are left out.
+    found = learning_rate_test(lambda rate: next(told), 40, low=1e-9, high=1e30, beta=0.0)
+    assert found.suggestion == pytest.approx(1e17)  # step 26, the first with −0.125 on average
+    assert steepest_descent(range(40), losses, skip=4) == 13  # between neighbours the bad batch falls by 0.1875
+    assert steepest_descent(range(40), losses) == 0  # and the good one by 1
+
+
 @pytest.mark.parametrize(
     "wrong", [{"steps": 1}, {"low": 0.0}, {"low": 2.0, "high": 1.0}, {"beta": 1.0}, {"stop_at": 1.0}]
 )
