@@ -76,6 +76,7 @@ def _part_of_a_batch(rank: int, store: str, folder: str) -> None:
     gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
     dist.all_reduce(gradients)
     torch.save(gradients / 2, f"{folder}/{rank}.pt")
+    dist.barrier()  # nobody leaves while another still reads
     dist.destroy_process_group()
 
 

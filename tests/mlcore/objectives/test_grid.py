@@ -360,6 +360,7 @@ def _part_of_a_batch(rank: int, store: str, folder: str) -> None:
     last = GridConsistency(seed=3).loss(model, one_class if rank else part)
     terms = {name: float(value) for name, value in last.terms.items()}
     torch.save({"gradients": found / 2, "passes": passes, "terms": terms}, f"{folder}/{rank}.pt")
+    dist.barrier()  # nobody leaves while another still reads
     dist.destroy_process_group()
 
 

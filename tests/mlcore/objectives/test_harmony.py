@@ -374,6 +374,7 @@ def _part_of_a_batch(rank: int, store: str, folder: str) -> None:
     dist.all_reduce(gradients)
     found = {"gradients": gradients / 2, "agreement": step.terms["agreement"], "chance": chance}
     torch.save(found, f"{folder}/{rank}.pt")
+    dist.barrier()  # nobody leaves while another still reads
     dist.destroy_process_group()
 
 
