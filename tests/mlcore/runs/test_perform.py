@@ -347,6 +347,8 @@ def test_a_dropped_connection_costs_nothing(monkeypatch) -> None:
     assert RunMetric.objects.filter(run=run, part="train", name="loss").count() == 6
 
 
+# What connects two processes on a CPU aborts by itself once in many hundred times; the run then says so and can go on.
+@pytest.mark.flaky(reruns=1, only_rerun=["SIGABRT"])
 def test_two_processes_share_a_run(world, settings) -> None:
     settings.RUN_PROCESSES = 2
     shared = perform(start(world, seed=3).uuid, worker_name="here:1")
