@@ -15,10 +15,9 @@ from annotation.models import Judgement, Stimulus, Study
 from annotation.models.studies import Phase
 from annotation.statistics import table
 from annotation.statistics.agreement import shares
-from annotation.statistics.intervals import t_mean, wilson
+from annotation.statistics.intervals import over_raters, wilson
 from annotation.studies.base import Table
 
-FEW_RATERS = 5
 FIRST, SECOND = 0, 1
 ALL_CELLS = "all pairs"
 
@@ -78,23 +77,12 @@ def summary(tally: Tally, names: tuple[str, str]) -> dict[str, Any]:
         "answers": first + neither + second,
         "counts": counts,
         "shares": shares(counts),
-        "alignment": _mean(scores),
-        "preference": _mean(means) if means else None,
+        "alignment": over_raters(scores),
+        "preference": over_raters(means) if means else None,
         "position": _position(tally.left, tally.decided),
         "median_seconds": median(tally.milliseconds) / 1000 if tally.milliseconds else None,
     }
     return found | {"sentence": sentence(found)}
-
-
-def _mean(values: Sequence[float]) -> dict[str, Any]:
-    found = t_mean(values)
-    return {
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "raters": found.n,
-        "these_raters_only": found.n < FEW_RATERS,
-    }
 
 
 def _position(left: int, decided: int) -> dict[str, Any]:
@@ -135,7 +123,7 @@ def summaries(choices: Iterable[Choice], pairs: Mapping[str, tuple[str, str]]) -
 
 def figures(study: Study, kinds: Sequence[str]) -> dict[str, Any]:
     """All figures of a study, of the people of these kinds, ready for JSON. Two queries for the answers."""
-    found = summaries(_choices(study, kinds), _pairs(study))
+    found = summaries(_choices(study, kinds), pairs_of(study))
     return {
         "kinds": list(kinds),
         "people": table.people([study], kinds),
@@ -145,7 +133,7 @@ def figures(study: Study, kinds: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _pairs(study: Study) -> dict[str, tuple[str, str]]:
+def pairs_of(study: Study) -> dict[str, tuple[str, str]]:
     """Cell → the conditions of its first and second map, in the order of the arms."""
     shown = (
         Stimulus.objects.filter(trial__study=study, trial__phase=Phase.MAIN)

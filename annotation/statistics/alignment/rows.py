@@ -115,10 +115,10 @@ def read(study: Study, kinds: Sequence[str]) -> tuple[Rows, dict[str, tuple[str,
     """
     from annotation.models import Judgement, Participant
     from annotation.statistics import table
-    from annotation.statistics.preference import _pairs
+    from annotation.statistics.preference import pairs_of
     from mlcore.models import Image
 
-    conditions = _pairs(study)
+    conditions = pairs_of(study)
     cells = {name: place for place, name in enumerate(conditions)}
     people: dict[int, int] = {}
     images: dict[int, int] = {}

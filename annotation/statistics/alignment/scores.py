@@ -13,9 +13,8 @@ import numpy as np
 
 from annotation.statistics.agreement import shares
 from annotation.statistics.alignment.rows import UNKNOWN, Rows, by_choice
-from annotation.statistics.intervals import t_mean
+from annotation.statistics.intervals import over_raters
 
-FEW_RATERS = 5
 NAMES = ("original", "neither", "tuned")
 
 
@@ -34,18 +33,6 @@ def rater_counts(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 def own_scores(counts: np.ndarray) -> list[float]:
     """(r, 3) counts, none of them all zero → each rater's score."""
     return [float(value) for value in (counts[:, 2] - counts[:, 0]) / counts.sum(axis=1)]
-
-
-def alignment(scores: Sequence[float]) -> dict[str, Any]:
-    """The mean over raters with Student's t 95 % interval; none from fewer than two raters."""
-    found = t_mean(scores)
-    return {
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "raters": found.n,
-        "these_raters_only": found.n < FEW_RATERS,
-    }
 
 
 def t_test(scores: Sequence[float]) -> float | None:
@@ -75,7 +62,7 @@ def summary(rows: Rows) -> dict[str, Any]:
         "answers": len(rows),
         "counts": said,
         "shares": shares(said),
-        "alignment": alignment(scores),
+        "alignment": over_raters(scores),
         "p": t_test(scores),
         "median_seconds": median_seconds(rows),
         "raters": sorted(

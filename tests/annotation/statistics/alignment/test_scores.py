@@ -11,6 +11,7 @@ from annotation.statistics.alignment import majority, position, scores
 from annotation.statistics.alignment.binomial import exact_p, share
 from annotation.statistics.alignment.holm import holm
 from annotation.statistics.alignment.rows import rows_of
+from annotation.statistics.intervals import over_raters
 from tests.annotation.statistics.alignment.said import crowd, rows, swapped
 
 HAND = {"a": "ootn", "b": "tttt", "c": "n"}
@@ -54,8 +55,8 @@ def test_the_t_test_is_scipys():
 
 
 def test_five_raters_speak_for_more_than_themselves():
-    assert scores.alignment([0.1] * 4)["these_raters_only"]
-    assert not scores.alignment([0.1] * 5)["these_raters_only"]
+    assert over_raters([0.1] * 4)["these_raters_only"]
+    assert not over_raters([0.1] * 5)["these_raters_only"]
 
 
 def test_nobody_said_anything():
