@@ -28,19 +28,24 @@ def sentences(found: Mapping[str, Any], who: Mapping[str, int]) -> list[str]:
         said += f" ({raters(who)}, {images}{only})"
     else:
         interval = f"95 % interval {score['low']:+.2f} to {score['high']:+.2f}, Student's t over {raters(who)}"
-        said += f" ({interval}, {images}{only}): {_direction(score, found['p_holm'])}"
+        said += f" ({interval}, {images}{only}): {_direction(found)}"
+    # Pairs of tuned copies are spoken of plainly; the two maps of any other study by their own names.
+    tuned = "the tuned map" if found["tuned"] == "tuned" else f"“{found['tuned']}”"
+    original = "the original" if found["original"] == "original" else f"“{found['original']}”"
     answers = "answer" if found["answers"] == 1 else "answers"
     return [
         f"{said}.",
-        f"Of {found['answers']} {answers}, {shares['tuned']:.1%} chose the tuned map, {shares['original']:.1%} the "
-        f"original and {shares['neither']:.1%} neither.",
+        f"Of {found['answers']} {answers}, {shares['tuned']:.1%} chose {tuned}, "
+        f"{shares['original']:.1%} {original} and {shares['neither']:.1%} neither.",
     ]
 
 
-def _direction(score: Mapping[str, Any], p_holm: float | None) -> str:
+def _direction(found: Mapping[str, Any]) -> str:
+    score, p_holm = found["alignment"], found["p_holm"]
     if score["low"] <= 0 <= score["high"]:
         return "neither is clearly preferred"
-    said = f"the {'tuned' if score['low'] > 0 else 'original'} maps are preferred"
+    role = "tuned" if score["low"] > 0 else "original"
+    said = f"the {role} maps are preferred" if found[role] == role else f"the maps of “{found[role]}” are preferred"
     if p_holm is not None and p_holm >= LEVEL:
         return f"taken alone, {said}; not as one of all declared cells (Holm's p = {p_holm:.2f})"
     return said

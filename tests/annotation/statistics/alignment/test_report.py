@@ -129,6 +129,9 @@ def test_the_sentences():
     ]
     (cell,) = found["cells"]
     assert cell["text"] == found["text"]
+    named = sentences(cell | {"original": "phase 1", "tuned": "phase 2"}, {"human": 5})
+    assert named[0].endswith("the maps of “phase 2” are preferred.")
+    assert named[1] == "Of 20 answers, 70.0% chose “phase 2”, 5.0% “phase 1” and 25.0% neither."
     for p_holm, direction in ((0.049, "the tuned maps are preferred."), (0.28, "declared cells (Holm's p = 0.28).")):
         assert sentences(cell | {"p_holm": p_holm}, {"human": 5})[0].endswith(direction)
     table = {"a": "ttno", "b": "tttt", "c": "ooot"}
