@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mlcore.catalogue.recipes import TRAIN
+from mlcore.catalogue.recipe_fields import TRAIN
 from mlcore.catalogue.tuning import PUBLISHED, PUBLISHED_WITH_MASKS
 
 

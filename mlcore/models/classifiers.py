@@ -25,6 +25,9 @@ class Classifier(UUIDModel):
     transform = models.JSONField(
         default=dict, help_text="How an image becomes its input: image_size, resize, normalise."
     )
+    layers = models.JSONField(
+        default=list, blank=True, help_text="Its layers with their shapes, listed when first asked for."
+    )
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children")
     run = models.OneToOneField(
         "mlcore.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="made_classifier"

@@ -25,6 +25,8 @@ class Run(UUIDModel):
         EXPLAIN = "explain", "explain"
         EVALUATE = "evaluate", "evaluate"
         SCORE = "score", "score"
+        LR_TEST = "lr_test", "learning-rate test"
+        REPORT = "report", "interpretability report"
 
     class State(models.TextChoices):
         QUEUED = "queued", "queued"
@@ -49,6 +51,9 @@ class Run(UUIDModel):
         Classifier, null=True, blank=True, on_delete=models.PROTECT, related_name="runs",
         help_text="The classifier that is tuned, explained or evaluated; empty: trained from an architecture.",
     )  # fmt: skip
+    classifiers = models.ManyToManyField(
+        Classifier, blank=True, related_name="reports", help_text="The classifiers that a report compares."
+    )
     supervision = models.ForeignKey(
         SupervisionSet, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
     )
@@ -84,6 +89,7 @@ class Run(UUIDModel):
     reason = models.TextField(blank=True, help_text="One line: what went wrong, or why it was cancelled.")
     versions = models.JSONField(default=dict)
     device = models.CharField(max_length=80, blank=True)
+    slot = models.CharField(max_length=160, blank=True, help_text="The device of the worker that holds the run.")
     result = models.JSONField(default=dict)
     created = models.DateTimeField(auto_now_add=True)
     started = models.DateTimeField(null=True, blank=True)
@@ -106,6 +112,11 @@ class Run(UUIDModel):
             ),
             models.CheckConstraint(
                 condition=~models.Q(state="failed") | ~models.Q(reason=""), name="run_failed_says_why"
+            ),
+            models.UniqueConstraint(
+                fields=["slot"],
+                condition=models.Q(state__in=["claimed", "running"]) & ~models.Q(slot=""),
+                name="one_run_a_device",
             ),
         ]
 
@@ -160,7 +171,7 @@ class Score(models.Model):
         ordering = ["metric"]
         constraints = [
             models.UniqueConstraint(
-                fields=["run", "part", "metric"],
+                fields=["run", "classifier", "part", "metric"],
                 condition=models.Q(explanation_set__isnull=True),
                 name="score_once_a_run",
             ),

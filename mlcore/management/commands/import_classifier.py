@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _transform(pairs: list[str]) -> dict[str, Any]:
-    from mlcore.catalogue.recipes import INPUT
+    from mlcore.catalogue.recipe_fields import INPUT
 
     known = {field.name: field for field in INPUT if field.name in TRANSFORM}
     transform = {}
