@@ -22,6 +22,23 @@ INPUT = (
     ),
 )  # fmt: skip
 
+LABELS = Field(
+    "labels", "Labels an image", "choice", "one",
+    "one: images of one label each; several: every label of an image is learned or asked for.",
+    choices=(("one", "one"), ("several", "several")), group="What",
+)  # fmt: skip
+
+# Of a run of several classifiers: each has its own way of reading pictures, which these change for all of them.
+OWN_INPUT = (
+    Field("image_size", "Input size", "int", 0, "Side of the square input in pixels; 0: each classifier's own.", 0,
+          1024, group="Input"),
+    *(
+        Field(field.name, field.label, "choice", "own", f"own: each classifier's own. {field.help}",
+              choices=(("own", "own"), *field.choices), group="Input")
+        for field in INPUT[1:]
+    ),
+)  # fmt: skip
+
 MACHINE = (
     Field("device", "Device", "choice", "auto", "auto takes a GPU where there is one.",
           choices=choices_of("auto", "cpu", "cuda"), group="Machine"),
@@ -40,6 +57,7 @@ TRAIN = (
     Field("architecture", "Architecture", "text", "squeezenet1_1",
           "Used when the run starts without a classifier: a torchvision classifier by name, or sixconv.",
           group="What"),
+    LABELS,
     Field("epochs", "Epochs", "int", 10, "Times the run goes through its training images.", 1, 10_000, group="How"),
     Field("max_steps", "Steps", "int", 0,
           "The run ends after so many steps, however many epochs they take; 0: by epochs.", 0, 10**8, group="How"),
@@ -52,6 +70,10 @@ TRAIN = (
           choices=choices_of("none", "step", "cosine"), group="How"),
     Field("schedule_epochs", "Epochs a step of the schedule", "int", 30, "Of the step schedule: ×0.1 after each.",
           1, 10_000, group="How"),
+    Field("schedule_at", "Steps of the schedule after", "text", "",
+          "Of the step schedule: epochs after which ×0.1, such as 24,30; empty: after every so many.", group="How"),
+    Field("bce_weight", "Weight of binary cross-entropy", "float", 80.0,
+          "Of several labels an image only: times its mean over images and classes.", 0.0, 100_000.0, group="How"),
     Field("gradient_norm", "Largest gradient", "float", 0.0,
           "A longer gradient is cut to this total norm; 0: none is, but by a metric that was published with one.",
           0.0, 1e6, group="How"),
@@ -94,3 +116,6 @@ TARGETS = (("true", "the true class"), ("predicted", "the predicted class"), ("g
 PARTS = ("annotation_pool", "validation", "test", "train")
 # What an evaluation measures by; every other method is judged by a score run of its maps.
 EVALUATED = ("grad_cam", "hires_cam")
+# What a report measures unless asked otherwise. ROAD asks the classifier eleven times a map and stays off.
+REPORTED = ("pointing", "stochastic_pointing", "content_heat_map", "average_drop", "average_drop_50",
+            "average_drop_15", "increase_in_confidence", "increase_in_confidence_50", "increase_in_confidence_15")  # fmt: skip

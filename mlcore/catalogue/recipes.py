@@ -10,7 +10,20 @@ from mlcore.catalogue.learnable import options_of
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
-from mlcore.catalogue.recipe_fields import EVALUATED, INPUT, MACHINE, PARTS, TARGETS, TRAIN, choices_of
+from mlcore.catalogue.recipe_fields import (
+    EVALUATED,
+    INPUT,
+    LABELS,
+    MACHINE,
+    OWN_INPUT,
+    PARTS,
+    REPORTED,
+    TARGETS,
+    TRAIN,
+    choices_of,
+)
+from mlcore.catalogue.schedule import epochs_of
+from mlcore.catalogue.several import BEST_BY_PRECISION, several, why_not_several
 from mlcore.catalogue.spec import Spec
 from mlcore.catalogue.tuning import published, tunes
 
@@ -25,6 +38,7 @@ def _explain() -> tuple[Field, ...]:
               1_000_000, group="What"),
         Field("part", "Part", "choice", "annotation_pool", "Part of the partition whose images are explained.",
               choices=choices_of(*PARTS, "all"), group="What"),
+        LABELS,
         Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
         *INPUT,
         *MACHINE,
@@ -37,6 +51,7 @@ def _evaluate() -> tuple[Field, ...]:
               choices=choices_of("validation", "test", "annotation_pool", "train"), group="What"),
         Field("method", "Method", "choice", "grad_cam", "How maps are made. Other methods: explain, then score.",
               choices=tuple((name, METHODS[name].title) for name in EVALUATED), group="What"),
+        LABELS,
         Field("pointing_tolerance", "Tolerance of the pointing game", "float", 15.0,
               "Pixels at the image's own size; 0: inside.", 0.0, 1000.0, group="How"),
         Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
@@ -57,15 +72,45 @@ def _score() -> tuple[Field, ...]:
     )  # fmt: skip
 
 
+def _report() -> tuple[Field, ...]:
+    return (
+        Field("methods", "Methods", "choices", ("grad_cam", *baselines()),
+              "How maps are made, for every classifier. The baselines are always there.",
+              choices=tuple((spec.name, spec.title) for spec in METHODS.values()), group="What"),
+        Field("metrics", "Metrics", "choices", REPORTED, "What is computed for every set of maps.",
+              choices=tuple((spec.name, spec.title) for spec in METRICS.values()
+                            if spec.needs and "person" not in spec.needs), group="What"),
+        Field("accuracy", "Accuracy", "bool", True, "Of every classifier, on the same images.", group="What"),
+        Field("target", "Class that is explained", "choice", "true",
+              "The pointing games ask for the true class; average drop is published for the predicted one.",
+              choices=tuple(choice for choice in TARGETS if choice[0] in ("true", "predicted")), group="What"),
+        Field("part", "Part", "choice", "validation", "Which images. A look at the test part is logged.",
+              choices=choices_of(*PARTS, "all"), group="What"),
+        Field("batch_size", "Batch size", "int", 32, "", 1, 4096, group="How"),
+        *OWN_INPUT,
+        *MACHINE,
+    )  # fmt: skip
+
+
+def baselines() -> tuple[str, ...]:
+    """Names of the methods that look at no classifier."""
+    return tuple(spec.name for spec in METHODS.values() if spec.baseline)
+
+
 KINDS: dict[str, Callable[[], tuple[Field, ...]]] = {
     "train": lambda: TRAIN,
     "explain": _explain,
     "evaluate": _evaluate,
     "score": _score,
+    "report": _report,
 }
 # Kinds that choose one thing with options of its own, and kinds that choose several.
 ONE: dict[str, tuple[str, Mapping[str, Spec]]] = {"train": ("objective", OBJECTIVES), "evaluate": ("method", METHODS)}
-SEVERAL: dict[str, tuple[str, Mapping[str, Spec]]] = {"explain": ("methods", METHODS), "score": ("metrics", METRICS)}
+SEVERAL: dict[str, dict[str, Mapping[str, Spec]]] = {
+    "explain": {"methods": METHODS},
+    "score": {"metrics": METRICS},
+    "report": {"methods": METHODS, "metrics": METRICS},
+}
 
 
 def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Field, ...]:
@@ -77,26 +122,36 @@ def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Fiel
         raise RecipeError({"kind": f"“{kind}” is not a kind of run. Known: {', '.join(KINDS)}."})
     common = KINDS[kind]()
     if kind in SEVERAL:
-        registry = SEVERAL[kind][1]
         return common + tuple(
             replace(field, name=f"{name}.{field.name}", group=registry[name].title)
-            for name in chosen(kind, values or {})
+            for chooser, registry in SEVERAL[kind].items()
+            for name in chosen(kind, values or {}, chooser)
             for field in registry[name].fields
         )
     chooser, specs = ONE[kind]
     default = next(field.default for field in common if field.name == chooser)
     spec = specs.get(str((values or {}).get(chooser) or default))
+    own = common + (spec.fields if spec else ())
     if kind == "train":
         others = published(values or {})
-        common = tuple(
-            replace(field, default=others[field.name]) if field.name in others else field for field in common
-        )
-    return common + (spec.fields if spec else ())
+        own = tuple(replace(field, default=others[field.name]) if field.name in others else field for field in own)
+        if several(values or {}):
+            own = tuple(_by_precision(field) if field.name == "select" else field for field in own)
+    return own
 
 
-def chosen(kind: str, values: Mapping[str, Any]) -> list[str]:
-    """The methods (or metrics) that a recipe of a kind with several chooses; unknown names are left out."""
-    chooser, registry = SEVERAL[kind]
+def _by_precision(field: Field) -> Field:
+    """The choice of an epoch, where images have several labels: by mean average precision."""
+    return replace(field, choices=tuple((name, BEST_BY_PRECISION.get(name, words)) for name, words in field.choices))
+
+
+def chosen(kind: str, values: Mapping[str, Any], chooser: str = "") -> list[str]:
+    """The methods (or metrics) that a recipe of a kind with several chooses; unknown names are left out.
+
+    A report chooses both; `chooser` says which.
+    """
+    chooser = chooser or next(iter(SEVERAL[kind]))
+    registry = SEVERAL[kind][chooser]
     field = next(field for field in KINDS[kind]() if field.name == chooser)
     given = values.get(chooser)
     if given is None and values.get("method") and kind == "explain":
@@ -129,17 +184,27 @@ def upgrade(kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         method = today.pop("method")
         if method not in (None, ""):
             today["methods"] = [str(method)]
+    if kind == "report":
+        today = _with_baselines(today)
     common = {field.name for field in KINDS[kind]()}
-    registry = SEVERAL[kind][1]
     having: dict[str, list[str]] = {}
-    for name in chosen(kind, today):
-        for field in registry[name].fields:
-            having.setdefault(field.name, []).append(name)
+    for chooser, registry in SEVERAL[kind].items():
+        for name in chosen(kind, today, chooser):
+            for field in registry[name].fields:
+                having.setdefault(field.name, []).append(name)
     for key in [key for key in today if key in having and key not in common]:
         value = today.pop(key)
         for name in having[key]:
             today.setdefault(f"{name}.{key}", value)
     return today
+
+
+def _with_baselines(recipe: dict[str, Any]) -> dict[str, Any]:
+    given = recipe.get("methods")
+    names = given.split(",") if isinstance(given, str) else list(given or ())
+    names = [name for name in (str(item).strip() for item in names) if name]
+    # None chosen is refused; a report of baselines alone says nothing of a classifier.
+    return recipe | {"methods": [*names, *(name for name in baselines() if name not in names)]} if names else recipe
 
 
 def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +222,8 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     if kind == "train" and recipe["architecture"] not in _architectures():
         errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
+    if kind == "train":
+        errors |= _of_labels_and_schedule(recipe)
     if kind == "train" and tunes(recipe):
         try:
             options_of(recipe["metric"], recipe["metric_options"])
@@ -171,6 +238,21 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if errors:
         raise RecipeError(errors)
     return recipe
+
+
+def _of_labels_and_schedule(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with several labels an image, and with the epochs of the step schedule."""
+    errors = {}
+    why = why_not_several(recipe)
+    if why:
+        errors["labels"] = why
+    elif several(recipe) and recipe["bce_weight"] == 0:
+        errors["bce_weight"] = "With 0 nothing is learned about the labels."
+    try:
+        epochs_of(recipe["schedule_at"])
+    except ValueError as error:
+        errors["schedule_at"] = str(error)
+    return errors
 
 
 def _architectures() -> tuple[str, ...]:

@@ -100,13 +100,13 @@ def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enque
 
 def _changed(run: Run, changes: dict[str, Any]) -> dict[str, Any]:
     """The recipe with changes; what is not chosen any more takes its own options along."""
-    chooser = (ONE | SEVERAL)[run.kind][0]
+    choosers = list(SEVERAL[run.kind]) if run.kind in SEVERAL else [ONE[run.kind][0]]
     before = upgrade(run.kind, run.recipe)
-    changes = upgrade(run.kind, {chooser: before.get(chooser)} | changes)
+    changes = upgrade(run.kind, {chooser: before.get(chooser) for chooser in choosers} | changes)
     common = {field.name for field in KINDS[run.kind]()}
     own = {field.name for field in fields_for(run.kind, before)} - common
     if run.kind in SEVERAL:  # "<method>.<option>" names its owner
         own -= {field.name for field in fields_for(run.kind, changes)}
-    elif changes[chooser] == before.get(chooser):
+    elif all(changes[chooser] == before.get(chooser) for chooser in choosers):
         own = set()
     return {key: value for key, value in before.items() if key not in own} | changes
