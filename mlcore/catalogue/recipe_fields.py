@@ -117,5 +117,14 @@ PARTS = ("annotation_pool", "validation", "test", "train")
 # What an evaluation measures by; every other method is judged by a score run of its maps.
 EVALUATED = ("grad_cam", "hires_cam")
 # What a report measures unless asked otherwise. ROAD asks the classifier eleven times a map and stays off.
-REPORTED = ("pointing", "stochastic_pointing", "content_heat_map", "average_drop", "average_drop_50",
-            "average_drop_15", "increase_in_confidence", "increase_in_confidence_50", "increase_in_confidence_15")  # fmt: skip
+REPORTED = (
+    "pointing",
+    "stochastic_pointing",
+    "content_heat_map",
+    "average_drop",
+    "average_drop_50",
+    "average_drop_15",
+    "increase_in_confidence",
+    "increase_in_confidence_50",
+    "increase_in_confidence_15",
+)

@@ -229,6 +229,8 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
             options_of(recipe["metric"], recipe["metric_options"])
         except ValueError as error:
             errors["metric_options"] = str(error)
+    if kind == "report" and 0 < recipe["image_size"] < INPUT[0].minimum:  # type: ignore[operator]
+        errors["image_size"] = f"The smallest input size is {INPUT[0].minimum}; 0 is each classifier's own."
     for name in recipe.get("methods", ()):
         if "attention" in METHODS[name].needs:
             errors["methods"] = (
