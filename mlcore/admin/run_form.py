@@ -29,6 +29,7 @@ COMMON = {
     "train": {
         "objective",
         "architecture",
+        "labels",
         "epochs",
         "batch_size",
         "learning_rate",
@@ -37,10 +38,11 @@ COMMON = {
     },
     "explain": {"target", "part", "image_size"},
     "score": {"part", "batch_size"},
-    "evaluate": {"part", "method", "image_size"},
+    "evaluate": {"part", "method", "labels", "image_size"},
 }
 COMMON_TUNING = COMMON["train"] | {"max_steps", "evaluate_steps", "agreement_guard"}
-SWITCHES = {"objective", "metric", "method", "image_set", "partition", "classifier"}  # choosing one changes the form
+# Choosing one changes the form.
+SWITCHES = {"objective", "metric", "labels", "method", "image_set", "partition", "classifier"}
 
 
 GROUP_TITLES = {"How": "Steps", "What": "Which class"}

@@ -40,7 +40,7 @@ class RunStartPages:
         if request.headers.get("HX-Trigger-Name") in ("classifier", "kind"):
             # The input size that stood there belonged to another classifier; this one's own comes in its place.
             data = {name: value for name, value in data.items() if name not in run_form.READING}
-        if request.headers.get("HX-Trigger-Name") in ("objective", "metric"):
+        if request.headers.get("HX-Trigger-Name") in ("objective", "metric", "labels"):
             data = follow(data)
         form = run_form.build(request.user, data)
         return self.render(request, "admin/harmony/run_form_fields.html", title="Start a run", form=form)

@@ -9,6 +9,7 @@ from mlcore.catalogue.architectures import FAMILIES
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.several import published_for_several
 
 OBJECTIVE = "harmony"
 
@@ -63,7 +64,7 @@ def gradient_norm(recipe: Mapping[str, Any]) -> float:
 def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Options whose defaults are others for this recipe's objective."""
     if not tunes(recipe):
-        return {}
+        return published_for_several(recipe)
     return PUBLISHED_WITH_MASKS if needs_objects(recipe) else PUBLISHED
 
 

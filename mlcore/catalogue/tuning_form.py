@@ -1,20 +1,23 @@
-"""A form in which the objective or the metric is chosen anew: what was a default of the other choice follows."""
+"""A form in which the objective, the metric or the labels an image are chosen anew: what was a default of the other
+choice follows."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from mlcore.catalogue import several
+from mlcore.catalogue.objectives import OBJECTIVES
 from mlcore.catalogue.recipe_fields import TRAIN
 from mlcore.catalogue.tuning import PUBLISHED, PUBLISHED_WITH_MASKS
 
+CHOICES: tuple[dict[str, Any], ...] = ({}, PUBLISHED, PUBLISHED_WITH_MASKS, several.PUBLISHED)
+
 
 def follow(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a form whose objective or metric was chosen anew: what stood at another choice's default goes."""
-    plain = {field.name: field.default for field in TRAIN}
+    """The values of a form in which one of these was chosen anew: what stood at another choice's default goes."""
+    plain = {field.name: field.default for field in (*OBJECTIVES["grid"].fields, *TRAIN)}
     left = dict(values)
-    for name in PUBLISHED_WITH_MASKS:
-        if name in left and any(
-            _same(left[name], known.get(name, plain[name])) for known in ({}, PUBLISHED, PUBLISHED_WITH_MASKS)
-        ):
+    for name in PUBLISHED_WITH_MASKS | several.PUBLISHED:
+        if name in left and any(_same(left[name], known.get(name, plain[name])) for known in CHOICES):
             del left[name]
     return left
 

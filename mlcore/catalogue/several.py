@@ -1,0 +1,41 @@
+"""Images with several labels each (definitions §3): which objectives learn them, and the published settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcore.catalogue.objectives import OBJECTIVES
+
+LEARNED_BY = ("supervised", "grid")
+# Grid consistency as published for COCO, from an ImageNet checkpoint; SGD with momentum 0.9 as for ImageNet.
+PUBLISHED: dict[str, Any] = {
+    "epochs": 36,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "weight_decay": 5e-4,
+    "schedule": "step",
+    "schedule_at": "24,30",
+    "grid_weight": 1.0,
+}
+BEST_BY_PRECISION = {
+    "best_accuracy": "the best mean average precision",
+    "best_attention_iou": "the best attention IoU near the best mean average precision",
+}
+
+
+def several(recipe: Mapping[str, Any]) -> bool:
+    """Whether a run takes every label of an image."""
+    return recipe.get("labels") == "several"
+
+
+def published_for_several(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose defaults are others because images have several labels."""
+    return PUBLISHED if several(recipe) and recipe.get("objective") == "grid" else {}
+
+
+def why_not_several(recipe: Mapping[str, Any]) -> str:
+    """Why a training run cannot take several labels an image: one sentence, or nothing."""
+    objective = str(recipe.get("objective") or "supervised")
+    if not several(recipe) or objective in LEARNED_BY or objective not in OBJECTIVES:
+        return ""
+    known = " or ".join(OBJECTIVES[name].title for name in LEARNED_BY)
+    return f"{OBJECTIVES[objective].title} learns from one label an image; several are learned by {known}."
