@@ -20,11 +20,10 @@ from mlcore.training.history import Tally, fingerprint
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import fix_randomness, random_state, restore_random_state, versions
 from mlcore.training.optimisation import optimizer_of, schedule_of
-from mlcore.training.results import epoch_path, finish, link_or_copy
+from mlcore.training.results import epoch_path, finish, keep, link_or_copy
 from mlcore.training.selection import BEFORE, Point, Selection
 from mlcore.training.setup import loader_of, machine_of, model_of, objective_of
 from mlcore.training.validation import Validation
-from mlcore.training.weights import save_weights
 
 
 def train(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -62,14 +61,23 @@ class TrainingRun:
         except ValueError as error:
             raise JobError(str(error)) from error
         self.objective.to(self.machine.device)
+        self.trained = self.objective.trained(self.model)
+        if self.trained is self.model:
+            self.learning = torch.nn.ModuleList([self.model, self.objective])
+        else:  # a module of the objective's own; the classifier stays as it is
+            self.model.requires_grad_(False)
+            self.learning = torch.nn.ModuleList([self.objective])
+            if self.machine.processes > 1 and self.machine.device.type == "cuda":
+                torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.objective)
         self.optimizer = self.machine.accelerator.prepare_optimizer(
-            optimizer_of(job, [*self.model.parameters(), *self.objective.parameters()])
+            optimizer_of(job, self.objective.groups(self.model))
         )
         self.selection = Selection(
             rule,
             float(job.option("select_tolerance", 0.01)),
             agreement_guard=float(job.option("agreement_guard", 0.95)),
             higher_is_better=self.objective.higher_is_better,
+            guarded=self.objective.guarded,
         )
         self.validation = Validation(job, self.machine, self.model, self.objective, rule)
         if rule == "best_score" and not self.validation.scored:
@@ -143,11 +151,9 @@ class TrainingRun:
             if not math.isfinite(numbers[0]):  # of all processes: their mean is not finite either
                 self._fail_at_step("The loss was", self.step + 1)
             self.machine.accelerator.backward(loss.total)
-            self.machine.average_gradients(self.model)
-            self.machine.average_gradients(self.objective)
+            self.machine.average_gradients(self.learning)
             if self.gradient_norm > 0:
-                trained = [*self.model.parameters(), *self.objective.parameters()]
-                self.machine.accelerator.clip_grad_norm_(trained, self.gradient_norm)
+                self.machine.accelerator.clip_grad_norm_(list(self.learning.parameters()), self.gradient_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.step, self.batch = self.step + 1, self.batch + 1
@@ -193,7 +199,8 @@ class TrainingRun:
 
     def _close_epoch(self) -> None:
         """The end of an epoch: measured and saved here, unless the run is measured by steps."""
-        if self.tally.images and any(item.label is not None for item in self.items):
+        learns = self.trained is self.model and any(item.label is not None for item in self.items)
+        if self.tally.images and learns:
             self._metric("train", "accuracy", self.tally.accuracy)
         if not self.evaluate_steps:
             self._evaluate(self.epoch + 1)
@@ -213,7 +220,7 @@ class TrainingRun:
 
     def _evaluate(self, number: int) -> None:
         """Measure on the validation part, and keep the weights where they may be chosen."""
-        self.machine.share_buffers(self.model)
+        self.machine.share_buffers(self.trained)
         point: Point | None = None
         stopped = False
         if self.machine.is_main:
@@ -263,7 +270,7 @@ class TrainingRun:
 
     def _keep_weights(self, number: int) -> None:
         try:
-            save_weights(self.model, epoch_path(self.job, number))
+            keep(self.trained, epoch_path(self.job, number))
         except OSError as error:
             raise JobError(
                 f"The weights of {'step' if self.evaluate_steps else 'epoch'} {number} could not be written "
@@ -282,13 +289,13 @@ class TrainingRun:
         written.
         """
         self._last_checkpoint = time.monotonic()
-        self.machine.share_buffers(self.model)
+        self.machine.share_buffers(self.trained)
         random = self.machine.from_all(random_state())
         if not self.machine.is_main:
             return True
         self.reporter.flush()
-        model = self.model.state_dict()
-        broken = [name for name, value in model.items() if not bool(torch.isfinite(value).all())]
+        trained = self.trained.state_dict()
+        broken = [name for name, value in trained.items() if not bool(torch.isfinite(value).all())]
         if broken:
             self._fail_at_step(f"The weights ({broken[0]}) were", self.step)
         scaler = self.machine.accelerator.scaler
@@ -299,7 +306,8 @@ class TrainingRun:
             "step": self.step,
             "tally": self.tally.state_dict(),
             "selection": self.selection.state_dict(),
-            "model": model,
+            # What is trained beside the classifier is in the objective's state.
+            "model": trained if self.trained is self.model else {},
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
@@ -325,7 +333,8 @@ class TrainingRun:
         state = checkpoints.load(self.job.resume)
         if state["fingerprint"] != fingerprint(self.job):
             raise JobError("The checkpoint belongs to a run with another recipe or other images.")
-        self.model.load_state_dict(state["model"])
+        if self.trained is self.model:
+            self.model.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] is not None and self.machine.accelerator.scaler is not None:

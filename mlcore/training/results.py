@@ -13,11 +13,14 @@ from typing import Any
 
 from torch import nn
 
+from mlcore.attribution.attention import AttentionModule
+from mlcore.objectives.base import Objective
 from mlcore.training.errors import JobError
 from mlcore.training.events import Reporter
 from mlcore.training.job import Job
 from mlcore.training.machine import Machine
 from mlcore.training.measure import Measurement, cam_of, measure
+from mlcore.training.observe import mixed, observe
 from mlcore.training.selection import Selection
 from mlcore.training.setup import loader_of, viewing_of
 from mlcore.training.tuning import nothing_agreed, report_gain
@@ -48,6 +51,15 @@ def link_or_copy(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def keep(trained: nn.Module, path: Path) -> None:
+    """Write what a run has trained: an attention as its own file, which says what it is; a classifier's weights.
+    Raises OSError."""
+    if isinstance(trained, AttentionModule):
+        trained.save(path)
+    else:
+        save_weights(trained, path)
+
+
 def finish(
     job: Job,
     machine: Machine,
@@ -68,14 +80,15 @@ def finish(
         return {}
     chosen = selection.best()
     if chosen is None:
-        raise JobError(nothing_agreed(selection) if selection.rule == "best_score" else "The run has no epoch to keep.")
-    weights = job.workdir / WEIGHTS
+        guarded = selection.rule == "best_score" and selection.guarded
+        raise JobError(nothing_agreed(selection) if guarded else "The run has no epoch to keep.")
+    weights, trained = job.workdir / WEIGHTS, validation.trained
     try:
         if selection.rule == "last":
-            save_weights(model, weights)
+            keep(trained, weights)
         else:
             link_or_copy(epoch_path(job, chosen.number), weights)
-            load_into(model, load_weights(weights))
+            load_into(trained, load_weights(weights))
     except OSError as error:
         raise JobError(f"The weights could not be written ({error.strerror or error}).") from error
     summary: dict[str, Any] = {"weights_sha256": sha256_of(weights)}
@@ -91,10 +104,37 @@ def finish(
     for part in parts:
         if part == "test":
             reporter.log("Final look at the test part, with the chosen weights.", "warning")
+        if trained is not model:
+            summary[part] = report_own(job, machine, model, validation.objective, part, reporter, cancelled)
+            continue
         summary[part] = report_part(job, machine, model, part, reporter, cancelled)
         if validation.scored:
             summary[part] |= report_gain(job, machine, model, validation, part, reporter, cancelled)
-    return {"weights": WEIGHTS, "selected_epoch": None if by_steps else chosen.number, "summary": summary}
+    result = {"weights": WEIGHTS, "selected_epoch": None if by_steps else chosen.number, "summary": summary}
+    if isinstance(trained, AttentionModule):
+        result["attention"] = {"kind": trained.kind, "variant": trained.variant, "layers": list(trained.layers)}
+    return result
+
+
+def report_own(
+    job: Job,
+    machine: Machine,
+    model: nn.Module,
+    objective: Objective,
+    part: str,
+    reporter: Reporter,
+    cancelled: Callable[[], bool],
+) -> dict[str, float | None]:
+    """Send the scores of what the objective itself measures on a whole part, as the run has made it; the values by name
+    are returned."""
+    loader = loader_of(job, machine, mixed(job.parts[part]), reporter, keep=False)
+    found = observe(
+        machine, objective, model, loader, viewing_of(job), cancelled=cancelled,
+        progress=lambda done, total: reporter.progress(f"looking at {part}", done, total),
+    )  # fmt: skip
+    rows = [values.compute() | {"per_image": dict(values.per_image)} for values in found.values()]
+    reporter.send("scores", part=part, rows=rows)
+    return {name: values.mean() for name, values in found.items()}
 
 
 def report_part(

@@ -32,16 +32,22 @@ class Selection:
 
     last: the last point. best_accuracy: the highest accuracy. best_attention_iou: the highest attention IoU
     among points whose accuracy is within `tolerance` of the best. Of equal IoUs the higher accuracy wins,
-    of equal points the earliest. best_score: the best score (`higher_is_better` says which way) among points whose
-    agreement is above `agreement_guard`; there may be none. The point BEFORE is never chosen.
+    of equal points the earliest. best_score: the best score (`higher_is_better` says which way), where `guarded`
+    among points whose agreement is above `agreement_guard`; there may be none. The point BEFORE is never chosen.
     """
 
     def __init__(
-        self, rule: str, tolerance: float = 0.01, *, agreement_guard: float = 0.95, higher_is_better: bool = True
+        self,
+        rule: str,
+        tolerance: float = 0.01,
+        *,
+        agreement_guard: float = 0.95,
+        higher_is_better: bool = True,
+        guarded: bool = True,
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"“select” must be one of {', '.join(RULES)}, not “{rule}”.")
-        self.rule, self.tolerance = rule, tolerance
+        self.rule, self.tolerance, self.guarded = rule, tolerance, guarded
         self.agreement_guard, self.sign = agreement_guard, 1.0 if higher_is_better else -1.0
         self.measured: list[Point] = []
 
@@ -64,8 +70,9 @@ class Selection:
         return -1.0 if point.attention_iou is None else point.attention_iou
 
     def agrees(self, point: Point) -> bool:
-        """Whether the classifier said the same as before on more than the guard's share of predictions."""
-        return point.agreement is not None and point.agreement > self.agreement_guard
+        """Whether the classifier said the same as before on more than the guard's share of predictions, where it is
+        asked."""
+        return not self.guarded or (point.agreement is not None and point.agreement > self.agreement_guard)
 
     def _scored(self) -> list[tuple[float, int, Point]]:
         return [

@@ -29,8 +29,11 @@ class Validation:
     def __init__(self, job: Job, machine: Machine, model: nn.Module, objective: Objective, rule: str) -> None:
         self.job, self.machine, self.model, self.objective = job, machine, model, objective
         self.scored = measures(objective)
-        # Before a checkpoint is taken up: the classifier that the run began with.
-        self.original = {name: value.clone() for name, value in model.state_dict().items()} if self.scored else {}
+        # Before a checkpoint is taken up: what the run began with.
+        self.trained = objective.trained(model)
+        self.original = (
+            {name: value.clone() for name, value in self.trained.state_dict().items()} if self.scored else {}
+        )
         self.items = self._items()
         self.threshold = float(job.option("select_threshold", 0.75))
         self.maps = not self.scored and self._measures_maps(rule)
@@ -69,7 +72,7 @@ class Validation:
         viewing = viewing_of(self.job)
         found = observe(self.machine, self.objective, self.model, self.loader, viewing, cancelled=self.cancelled)
         figures = {name: values.mean() for name, values in found.items()}
-        point = Point(number, score=figures.get("score"), agreement=figures.get("agreement"))
+        point = Point(number, score=figures.get(self.objective.score), agreement=figures.get("agreement"))
         return point, {name: value for name, value in figures.items() if value is not None}
 
     def _items(self) -> list[Item]:
