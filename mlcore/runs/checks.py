@@ -7,6 +7,7 @@ from mlcore.catalogue.tuning import tunes
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
 from mlcore.runs.manifest import ALL, Manifest, entries_of
+from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.score_checks import score_refusals
 from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
@@ -34,11 +35,11 @@ def _own_fields(wish: Wish) -> Iterator[Refusal]:
 
 def _partition(wish: Wish) -> Iterator[Refusal]:
     if wish.partition is None:
-        if wish.kind in ("explain", "score") and wish.recipe["part"] == ALL:
-            if wish.kind == "explain" and not wish.manifest.get(ALL):
+        if wish.kind in ("explain", "score", "report") and wish.recipe["part"] == ALL:
+            if wish.kind != "score" and not wish.manifest.get(ALL):
                 yield "image_set", f"“{wish.image_set}” holds no images."
             return
-        more = f", or {wish.kind} all images (part: all)" if wish.kind in ("explain", "score") else ""
+        more = f", or {wish.kind} all images (part: all)" if wish.kind in ("explain", "score", "report") else ""
         yield "partition", f"Choose the partition that says which images belong to which part{more}."
         return
     if wish.partition.image_set_id != wish.image_set.pk:
@@ -81,6 +82,8 @@ def _labels(wish: Wish) -> Iterator[Refusal]:
 
 def _classifier(wish: Wish) -> Iterator[Refusal]:
     classifier = wish.classifier
+    if wish.kind == "report":
+        return  # several of them: asked with the report
     if wish.kind == "score":
         if classifier is not None:
             yield "classifier", "A score run takes each set's own classifier; leave this one out."
@@ -209,4 +212,5 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _selection,
     tuning_refusals,
     score_refusals,
+    report_refusals,
 )

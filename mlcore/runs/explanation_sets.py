@@ -5,9 +5,10 @@ import json
 from typing import Any
 
 from mlcore.catalogue import METHODS, own_options, upgrade
-from mlcore.models import ExplanationSet, Run
+from mlcore.models import Classifier, ExplanationSet, Run
 from mlcore.runs.code_version import code_version
 from mlcore.runs.job_classifier import JobImpossible
+from mlcore.runs.report_plan import plan
 from mlcore.runs.start import TRANSFORM
 
 # Options that only say how much work is done at once.
@@ -15,7 +16,7 @@ DECIDE_NOTHING = ("chunk",)
 
 
 def sets_of(run: Run) -> list[ExplanationSet]:
-    """The sets that the run's recipe, classifier and images decide, one a method; made where they are new.
+    """The sets that the run's recipe, classifiers and images decide, one a method; made where they are new.
 
     Raises JobImpossible for a method that was known when the run was started and is not any more.
     """
@@ -23,12 +24,13 @@ def sets_of(run: Run) -> list[ExplanationSet]:
     for method in recipe["methods"]:
         if method not in METHODS:
             raise JobImpossible(f"The method “{method}” is not known here any more.")
-    return [_set_of(run, recipe, method) for method in recipe["methods"]]
+    if run.kind == Run.Kind.REPORT:
+        return [_set_of(run, classifier, own, method) for classifier, own, method in plan(run, recipe)]
+    assert run.classifier is not None, "an explanation run is refused without a classifier"
+    return [_set_of(run, run.classifier, recipe, method) for method in recipe["methods"]]
 
 
-def _set_of(run: Run, recipe: dict[str, Any], method: str) -> ExplanationSet:
-    classifier = run.classifier
-    assert classifier is not None, "an explanation run is refused without a classifier"
+def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: str) -> ExplanationSet:
     given = recipe["target"] == ExplanationSet.Target.GIVEN
     own = own_options(recipe, method)
     told = {

@@ -9,6 +9,8 @@ from mlcore.runs import outputs, state
 from mlcore.runs.state import Claim
 
 ENDINGS = ("result", "failed", "cancelled")
+# Stages that the bar counts, where they are not those of the other kinds; a report counts everything itself.
+COUNTED = {Run.Kind.EVALUATE.value: ("looking at",), Run.Kind.REPORT.value: ("",)}
 MOST_METRICS = 2000  # rows; written at once when so many wait
 
 
@@ -77,7 +79,7 @@ class Intake:
 
     def _take_progress(self, event: dict[str, Any]) -> None:
         self._fields |= {"stage": str(event["stage"])[:80], "seconds_left": event.get("seconds_left")}
-        counted = ("looking at",) if self.run.kind == Run.Kind.EVALUATE else ("training", "explaining", "scoring")
+        counted = COUNTED.get(self.run.kind, ("training", "explaining", "scoring"))
         if event["stage"].startswith(counted):
             # The bar counts steps of the work itself; reading pictures, or a look at the end, only name the stage.
             self._fields |= {"step": event["step"], "total_steps": event["total"]}
@@ -117,17 +119,27 @@ class Intake:
             self._predictions += event["rows"]
             return
         with state.held(self.claim):
-            assert self.run.classifier is not None
-            outputs.write_predictions(self.run.classifier, event["rows"])
+            classifier = self._classifier_of(event)
+            if classifier is not None:
+                outputs.write_predictions(classifier, event["rows"])
 
     def _take_scores(self, event: dict[str, Any]) -> None:
         if self.run.kind == Run.Kind.TRAIN:
             self._scores.append((event["part"], event["rows"]))
             return
         with state.held(self.claim):
-            if self.run.kind == Run.Kind.SCORE:
+            if "set" in event:
                 # The child knows images, not parts of a partition.
                 outputs.write_scores_of_maps(self.run, event["set"], self.run.recipe["part"], event["rows"])
                 return
-            assert self.run.classifier is not None
-            outputs.write_scores(self.run, self.run.classifier, event["part"], event["rows"])
+            classifier = self._classifier_of(event)
+            if classifier is not None:
+                part = self.run.recipe["part"] if self.run.kind == Run.Kind.REPORT else event["part"]
+                outputs.write_scores(self.run, classifier, part, event["rows"])
+
+    def _classifier_of(self, event: dict[str, Any]) -> Classifier | None:
+        """Whom the event is about; None where a report's classifier was deleted while it was looked at."""
+        if "classifier" not in event:
+            assert self.run.classifier is not None, "only a report has several, and names them"
+            return self.run.classifier
+        return self.run.classifiers.filter(uuid=event["classifier"]).first()

@@ -11,13 +11,16 @@ from mlcore.catalogue.tuning import needs_objects, tunes
 from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
+from mlcore.runs.devices import CPU, CUDA
 from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
 from mlcore.runs.manifest import ALL
 from mlcore.runs.objects import CHUNK, LABEL_SOURCE, boxes_of, masks_of, objects_of
+from mlcore.runs.report_job import reported_by
 from mlcore.runs.score_job import judged_by
 from mlcore.runs.state import Claim
 
 VERSION = 1
+SEVERAL_CLASSIFIERS = (Run.Kind.SCORE, Run.Kind.REPORT)  # each set of maps, each entry of a report names its own
 
 
 def folder_of(run: Run) -> Path:
@@ -42,19 +45,35 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         "workdir": str(workdir_of(run, claim)),
         "resume": _resume(run),
         "seed": run.seed,
-        "device": run.recipe.get("device", "auto"),
+        "device": _device(run, claim),
         "recipe": upgrade(run.kind, run.recipe),
         "classes": classes_of(run),
-        "classifier": None if run.kind == Run.Kind.SCORE else classifier_of(run.classifier, run),
+        "classifier": None if run.kind in SEVERAL_CLASSIFIERS else classifier_of(run.classifier, run),
         "parts": _parts(run),
     }
     if run.kind == Run.Kind.SCORE:
         job |= judged_by(run)
+    if run.kind == Run.Kind.REPORT:
+        job["reports"] = reported_by(run)
     if run.kind == Run.Kind.EXPLAIN:
         images = [image for _, image, _, _ in manifests.entries_of(run.manifest)]
         sets = run.explanation_sets.values_list("method", "pk")
         job["skip"] = {method: sorted(_explained(pk, images)) for method, pk in sets}
     return job
+
+
+def _device(run: Run, claim: Claim) -> str:
+    """The recipe's device; "auto" is the GPU that the claim holds (the process sees no other), else what there is.
+
+    Raises JobImpossible where the recipe wants a GPU and the claim holds none.
+    """
+    wanted = str(run.recipe.get("device") or "auto")
+    kind = claim.slot.partition("/")[2].partition(":")[0]
+    if wanted == CUDA and kind == CPU:
+        raise JobImpossible(
+            f"This run asks for a GPU, and {claim.worker} computes on {claim.slot}; choose the device “auto” or “cpu”."
+        )
+    return CUDA if wanted == "auto" and kind == CUDA else wanted
 
 
 def _resume(run: Run) -> str | None:
@@ -79,7 +98,7 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
             truth = masks_of(labels) if judged else {}
             boxes = boxes_of(labels) if judged or (trained and supervision.by_boxes) else {}
             objects = objects_of(labels, part, run.recipe["object_source"], run.supervision) if located else {}
-            difficult = _difficult(labels) if run.kind == Run.Kind.SCORE else set()
+            difficult = _difficult(labels) if run.kind in SEVERAL_CLASSIFIERS else set()
             for uuid, label, sha256 in chunk:
                 image = images[uuid]
                 item = {

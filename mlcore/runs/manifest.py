@@ -30,7 +30,7 @@ def freeze(
 
     train: train, the supervised images of the annotation pool, validation; test only for a final look. A run that has
     to know where the object is sees those that have one; in the test part the others are counted as left out.
-    explain, evaluate: the recipe's part; explain knows "all", with or without a partition.
+    explain, evaluate, report: the recipe's part; explain and report know "all", with or without a partition.
     score: those of the part, or of all images, that have a map in one of the sets.
     """
     if kind == "score":

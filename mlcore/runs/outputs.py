@@ -21,7 +21,8 @@ STATUSES = set(Explanation.Status.values)
 
 def store_shard(claim: Claim, run: Run, workdir: Path, event: dict[str, Any]) -> int:
     """Copy a shard of maps into the storage and write its rows, all or none. The number of new rows."""
-    found = run.explanation_sets.get(method=event["method"])
+    # A report names the set: it has one for each of its classifiers.
+    found = run.explanation_sets.get(**({"uuid": event["set"]} if "set" in event else {"method": event["method"]}))
     folder = f"explanations/{found.uuid}"
     with (workdir / event["path"]).open("rb") as stream:
         # The attempt's name in the file's: two runs that fill one set never share a shard.
@@ -87,11 +88,11 @@ def write_scores(
     for row in rows:
         Score.objects.update_or_create(
             run=run,
+            classifier=classifier,
             explanation_set=judged,
             part=part,
             metric=row["metric"],
             defaults={
-                "classifier": classifier,
                 "partition": run.partition,
                 "value": row["value"],
                 "low": row.get("low"),

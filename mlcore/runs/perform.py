@@ -24,19 +24,28 @@ from mlcore.runs.limits import limit
 from mlcore.runs.outputs import NewClassifier
 from mlcore.runs.queue import send
 from mlcore.runs.state import Claim, StaleAttempt
+from mlcore.runs.turns import OnWait, take_turn
 
 logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[dict[str, Any]], None]
 
 
-def perform(run_uuid: uuid.UUID | str, *, worker_name: str, on_event: OnEvent | None = None) -> Run:
+def perform(
+    run_uuid: uuid.UUID | str,
+    *,
+    worker_name: str,
+    on_event: OnEvent | None = None,
+    slot: str = "",
+    on_wait: OnWait | None = None,
+) -> Run:
     """Perform the run if it is queued, and give its row as it is then.
 
     A run that someone else holds, or that has ended, is left alone. `on_event` sees every event of the child.
-    Ctrl-C cancels the run and is raised again.
+    With a `slot` the run waits for that device, and `on_wait` hears for what. Ctrl-C cancels the run and is raised
+    again.
     """
-    claim = state.claim(run_uuid, worker_name)
+    claim = take_turn(run_uuid, worker_name, slot, on_wait)
     if claim is not None:
         try:
             Attempt(claim, on_event).run()
@@ -77,7 +86,7 @@ class Attempt:
         run = Run.objects.select_related("image_set", "partition", "classifier", "supervision", "human_maps").get(
             pk=self.claim.pk
         )
-        if run.kind == Run.Kind.EXPLAIN:
+        if run.kind in (Run.Kind.EXPLAIN, Run.Kind.REPORT):
             with state.held(self.claim):
                 run.explanation_sets.set(sets_of(run))
         workdir = workdir_of(run, self.claim)

@@ -28,10 +28,11 @@ def judged_by(run: Run) -> dict[str, Any]:
         for row in run.human_maps.maps.select_related("image").order_by("image", "rater"):
             if str(row.image.uuid) in images:
                 people[str(row.image.uuid)].append(row.map.path)
-    return {"sets": [_set(run, chosen, images, asks=asks) for chosen in sets], "people": people}
+    return {"sets": [map_set(run, chosen, images, asks=asks) for chosen in sets], "people": people}
 
 
-def _set(run: Run, chosen: ExplanationSet, images: set[str], *, asks: bool) -> dict[str, Any]:
+def map_set(run: Run, chosen: ExplanationSet, images: set[str], *, asks: bool) -> dict[str, Any]:
+    """A set as its job sees it: its shards, and image → (shard, index, class explained). asks: with its classifier."""
     shards: dict[str, int] = {}
     maps: dict[str, tuple[int, int, int]] = {}
     rows = chosen.explanations.filter(payload=Explanation.Payload.MAP)

@@ -47,6 +47,7 @@ def start_run(
     supervision: SupervisionSet | None = None,
     explanation_sets: Sequence[ExplanationSet] = (),
     human_maps: HumanMapSet | None = None,
+    classifiers: Sequence[Classifier] = (),
     control: Run | None = None,
     repeats: Run | None = None,
     seed: int = 0,
@@ -56,7 +57,7 @@ def start_run(
 
     A classifier's own way of reading images (input size, resizing, normalisation) is kept unless the recipe
     says otherwise. `explanation_sets` and `human_maps` are what a score run judges and compares with; its images are
-    those of the part that have a map in one of the sets.
+    those of the part that have a map in one of the sets. `classifiers` are what a report compares.
     Raises RunRefused with a sentence for each field that is wrong.
     """
     try:
@@ -77,7 +78,10 @@ def start_run(
         supervision=supervision,
         explanation_sets=sets,
     )
-    wish = Wish(kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps)
+    compared = tuple(dict.fromkeys(classifiers))
+    wish = Wish(
+        kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps, compared
+    )
     errors = refusals(wish)
     if errors:
         raise RunRefused(errors)
@@ -143,6 +147,8 @@ def _write(
         log="".join(line(sentence) for sentence in _notes(wish)),
     )
     run.explanation_sets.set(wish.explanation_sets)
+    for classifier in wish.classifiers:  # one by one: their order is the table's
+        run.classifiers.add(classifier)
     counts = {part: len(entries) for part, entries in wish.manifest.items()}
     AuditEntry.write(owner, "run.start", run, after={"kind": run.kind, "seed": run.seed, "images": counts})
     if _looks_at_test(wish):

@@ -32,6 +32,7 @@ class Wish:
     manifest: Manifest
     explanation_sets: tuple[ExplanationSet, ...] = ()
     human_maps: HumanMapSet | None = None
+    classifiers: tuple[Classifier, ...] = ()
 
 
 def with_truth(images: list[str]) -> set[str]:
