@@ -47,4 +47,6 @@ def _other_classes(classifier: str, image_set: str, theirs: list[str], ours: lis
             "a report compares classifiers of exactly the images' classes."
         )
     mine, other = next((a, b) for a, b in zip(ours, theirs, strict=True) if a != b)
-    return f"“{classifier}” calls a class “{other}” that “{image_set}” calls “{mine}”; fine-tune it on these images first."
+    return (
+        f"“{classifier}” calls a class “{other}” that “{image_set}” calls “{mine}”; fine-tune it on these images first."
+    )

@@ -11,7 +11,9 @@ from mlcore.catalogue.tuning import tunes
 from mlcore.training.errors import JobError
 
 VERSION = 1
-KINDS = ("train", "explain", "evaluate", "score")
+KINDS = ("train", "explain", "evaluate", "score", "report")
+# Kinds whose classifiers stand elsewhere than under "classifier": each set of maps, each entry names its own.
+LISTED = {"score": "sets", "report": "reports"}
 PARTS = ("train", "annotation_pool", "validation", "test")
 
 
@@ -64,7 +66,8 @@ class Job:
 
     A training job trains on the parts train and annotation_pool as given (a job of phase 1 leaves the pool
     out), chooses its epoch on validation and looks at test only when the recipe says so. `skip` (method → images) is
-    of explanation jobs, `sets` and `people` (image → files of maps) of score jobs.
+    of explanation jobs, `sets` and `people` (image → files of maps) of score jobs,
+    `reports` (one entry a classifier) of report jobs.
     """
 
     kind: str
@@ -80,6 +83,7 @@ class Job:
     parts: dict[str, list[Item]]
     skip: dict[str, frozenset[str]] = field(default_factory=dict)
     sets: tuple[dict[str, Any], ...] = ()
+    reports: tuple[dict[str, Any], ...] = ()
     people: dict[str, list[str]] = field(default_factory=dict)
 
     def skipped(self, method: str) -> frozenset[str]:
@@ -103,10 +107,10 @@ def parse(raw: Mapping[str, Any]) -> Job:
     kind = raw.get("kind")
     if kind not in KINDS:
         raise JobError(f"The job's kind must be one of {', '.join(KINDS)}, not “{kind}”.")
-    for key in ("workdir", "recipe", "sets" if kind == "score" else "classifier", "parts"):
+    for key in ("workdir", "recipe", LISTED.get(str(kind), "classifier"), "parts"):
         if not raw.get(key):
             raise JobError(f"The job lacks “{key}”.")
-    if kind == "score":  # each of its sets has a classifier of its own
+    if kind in LISTED:
         classifier = ClassifierSpec("", len(raw.get("classes") or ()))
     else:
         classifier = classifier_spec(raw["classifier"])
@@ -131,6 +135,7 @@ def parse(raw: Mapping[str, Any]) -> Job:
         parts=parts,
         skip=_skip(raw.get("skip") or {}),
         sets=tuple(raw.get("sets") or ()),
+        reports=tuple(raw.get("reports") or ()),
         people={str(image): [str(path) for path in paths] for image, paths in (raw.get("people") or {}).items()},
     )
 

@@ -15,6 +15,7 @@ from mlcore.training.events import Emit, Reporter
 from mlcore.training.explain import explain
 from mlcore.training.job import Job, parse
 from mlcore.training.loop import train
+from mlcore.training.report import report
 from mlcore.training.score import score
 
 KINDS: dict[str, Callable[[Job, Reporter, Callable[[], bool]], dict[str, Any]]] = {
@@ -22,6 +23,7 @@ KINDS: dict[str, Callable[[Job, Reporter, Callable[[], bool]], dict[str, Any]]] 
     "explain": explain,
     "evaluate": evaluate,
     "score": score,
+    "report": report,
 }
 
 SUCCEEDED, FAILED, CANCELLED = 0, 1, 3
