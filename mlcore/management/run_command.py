@@ -1,5 +1,6 @@
 """What train, explain and evaluate have in common: start the run; with --wait perform it here, with a bar."""
 
+import sys
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -9,11 +10,16 @@ from django.core.management.base import BaseCommand, CommandError
 from harmony.terminal import Bar
 from mlcore.management.arguments import add_owner, find, find_owner, find_partition, options_of, sentence_of
 from mlcore.models import Classifier, ImageSet, Run
+from mlcore.runs.devices import CPU, CUDA, NoSuchDevice, owned
 from mlcore.runs.perform import perform
 from mlcore.runs.start import RunRefused, start_run
 from mlcore.runs.workers import worker_name
 
 POLL_SECONDS = 0.5
+INSTEAD = {
+    CPU: "HARMONY_DEVICE=cpu:1 computes beside it.",
+    CUDA: "HARMONY_DEVICE=cuda:1 (or cpu) names another device.",
+}
 
 
 class RunCommand(BaseCommand):
@@ -79,9 +85,24 @@ class RunCommand(BaseCommand):
 
 def perform_here(run: Run) -> Run:
     """Perform with a bar, or follow the worker that was faster. Raises CommandError unless it succeeds."""
-    bar = Bar(run.name)
     try:
-        run = perform(run.uuid, worker_name=f"{worker_name()} (command line)", on_event=bar.event)
+        device = owned()
+    except NoSuchDevice as error:
+        raise CommandError(str(error)) from error
+    device.take()
+    bar = Bar(run.name)
+
+    def waits(why: str) -> None:
+        sys.stderr.write(f"{why} This run waits for it. {INSTEAD[device.kind]}\n")
+
+    try:
+        run = perform(
+            run.uuid,
+            worker_name=f"{worker_name()} (command line)",
+            on_event=bar.event,
+            slot=device.slot,
+            on_wait=waits,
+        )
         while run.state in Run.OPEN:
             bar(run.step, run.total_steps, run.stage, run.seconds_left)
             time.sleep(POLL_SECONDS)

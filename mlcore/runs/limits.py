@@ -20,8 +20,19 @@ DEFAULTS: dict[str, float] = {
     # A worker reports every WORKER_BEAT_SECONDS and counts as alive for WORKER_ALIVE_SECONDS.
     "WORKER_BEAT_SECONDS": 10.0,
     "WORKER_ALIVE_SECONDS": 60.0,
+    # A run whose device is taken asks again so often.
+    "TURN_SECONDS": 1.0,
     "MAX_ATTEMPTS": 3,
     "LOG_CHARS": 60_000,
+    # A short question of a page: how long it may be computed, how long it waits where no worker lives and where one
+    # does, when the idle process that answers ends, and how long answers and their pictures are kept.
+    "INQUIRY_SECONDS": 90.0,
+    "INQUIRY_WAIT_SECONDS": 30.0,
+    "INQUIRY_QUEUE_SECONDS": 300.0,
+    "INQUIRY_IDLE_SECONDS": 600.0,
+    "INQUIRY_KEEP_SECONDS": 86_400.0,
+    # Questions of one person that wait at the same time.
+    "INQUIRY_MOST": 8,
     # Processes that share a training run on this machine: one a device, by torchrun where there are several.
     "PROCESSES": 1,
 }

@@ -11,21 +11,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from mlcore.models import Run
+from mlcore.runs.devices import overlap
 from mlcore.runs.limits import limit
 
 State = Run.State
 HELD = (State.CLAIMED, State.RUNNING)
 CUT = "… earlier lines were left out …\n"
+# Who asks for a device waits for whoever is asking: the number is only a name for that lock.
+ASKING = 0x6861726D
 
 
 class StaleAttempt(Exception):
     """The run is not held under this token any more: it was given to another worker, or has ended."""
+
+
+class SlotTaken(Exception):
+    """The device is another run's; the message says whose. The run stays queued."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +44,75 @@ class Claim:
     token: UUID
     worker: str
     number: int  # of the attempt, from 1
+    slot: str = ""  # the device it computes on; empty: it takes none
 
 
-def claim(run_uuid: UUID | str, worker: str) -> Claim | None:
-    """Take a queued run; None if it is not queued (any more)."""
+def claim(run_uuid: UUID | str, worker: str, *, slot: str = "") -> Claim | None:
+    """Take a queued run, and with it the device `slot` (host and device); None if it is not queued (any more).
+
+    Raises SlotTaken where another run computes on that device. Without a slot a run takes whatever there is, beside
+    others.
+    """
     token = uuid4()
     now = timezone.now()
-    taken = Run.objects.filter(uuid=run_uuid, state=State.QUEUED).update(
-        state=State.CLAIMED,
-        attempt=token,
-        attempts=F("attempts") + 1,
-        worker=worker[:120],
-        heartbeat=now,
-        started=Coalesce("started", now),
-        stage="starting",
-        reason="",
-        seconds_left=None,
-    )
+    fields = {
+        "state": State.CLAIMED,
+        "attempt": token,
+        "attempts": F("attempts") + 1,
+        "worker": worker[:120],
+        "heartbeat": now,
+        "started": Coalesce("started", now),
+        "stage": "starting",
+        "reason": "",
+        "seconds_left": None,
+        "slot": slot,
+    }
+    queued = Run.objects.filter(uuid=run_uuid, state=State.QUEUED)
+    try:
+        with transaction.atomic():
+            if slot and queued.exists():
+                one_at_a_time()
+                _refuse_taken(slot)
+            taken = queued.update(**fields)
+    except IntegrityError:
+        _refuse_taken(slot)
+        raise
     if not taken:
         return None
     row = Run.objects.only("pk", "uuid", "attempts").get(uuid=run_uuid)
-    return Claim(row.pk, row.uuid, token, worker, row.attempts)
+    return Claim(row.pk, row.uuid, token, worker, row.attempts, slot)
+
+
+def _refuse_taken(slot: str) -> None:
+    holder = holder_of(slot)
+    if holder is not None:
+        raise SlotTaken(f"{slot} is taken by the run “{holder.name}” ({str(holder.uuid)[:8]}).")
+
+
+def holder_of(slot: str) -> Run | None:
+    """The run that computes on this device, or on one of its GPUs."""
+    others = Run.objects.filter(state__in=HELD).exclude(slot="").only("pk", "uuid", "name", "slot")
+    return next((run for run in others.order_by("pk") if overlap(slot, run.slot)), None)
+
+
+def one_at_a_time() -> None:
+    """Until the transaction ends, nobody else looks for a free device (SQLite lets one transaction write anyway)."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ASKING])
+
+
+def note_waiting(run_uuid: UUID | str, text: str) -> None:
+    """A line in the log of a run that is still queued."""
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(uuid=run_uuid, state=State.QUEUED).first()
+        if run is not None:
+            Run.objects.filter(pk=run.pk).update(log=appended(run.log, [line(text)]))
+
+
+def give_up_waiting(run_uuid: UUID | str, reason: str) -> None:
+    """A queued run that nobody has taken is cancelled."""
+    Run.objects.filter(uuid=run_uuid, state=State.QUEUED).update(**_ended(State.CANCELLED), reason=reason)
 
 
 @contextmanager
@@ -150,6 +205,7 @@ def _queued() -> dict[str, Any]:
         "state": State.QUEUED,
         "attempt": None,
         "worker": "",
+        "slot": "",
         "stage": "",
         "seconds_left": None,
         "heartbeat": timezone.now(),

@@ -72,7 +72,12 @@ def _send_again(now: datetime) -> list[str]:
     """
     before = now - timedelta(seconds=limit("RESEND_SECONDS"))
     busy = set(Run.objects.filter(state__in=state.HELD).values_list("worker", flat=True))
-    idle = [worker for worker in workers_alive(QUEUE) if worker.name not in busy]
+    idle = [
+        worker
+        for worker in workers_alive(QUEUE)
+        # A worker whose device is another's run waits for it with the run that it was sent.
+        if worker.name not in busy and not (worker.slot and state.holder_of(worker.slot))
+    ]
     if not idle:
         return []
     waiting = (
