@@ -177,6 +177,13 @@ def layout_of(model: nn.Module, layer: str) -> Layout:
     return "auto"
 
 
+def as_map(output: object, layout: Layout, layer: str) -> Tensor:
+    """What `layer` gave as (B, C, h, w). Raises ValueError where it cannot be laid out so."""
+    to_map, _ = _conversions(output, layout, layer)
+    assert isinstance(output, Tensor)  # _conversions refuses the rest
+    return to_map(output)
+
+
 def _conversions(
     output: object, layout: Layout, layer: str
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:

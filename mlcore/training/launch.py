@@ -8,7 +8,6 @@ and on Linux also by a signal from the kernel.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -19,11 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mlcore.training.orphan import ORPHANED, end_with_parent, take_standard_output
+
 # Spinning threads of two torch processes take each other's time; OpenMP reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-ORPHANED = 4
-PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m mlcore.training.launch JOB.json", file=sys.stderr)
         return 2
-    descriptor = _take_standard_output()
+    descriptor = take_standard_output()
     parent = os.getppid()
     _end_with_parent(parent)
     stop = threading.Event()
@@ -59,27 +57,9 @@ def main(arguments: list[str]) -> int:
         return ORPHANED
 
 
-def _take_standard_output() -> int:
-    """Keep standard output for events alone; prints of Python and of compiled code go to standard error."""
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return kept
-
-
 def _end_with_parent(parent: int) -> None:
     """End this process when its parent is gone."""
-
-    def end_if_orphaned(signum: int, frame: FrameType | None) -> None:
-        # The kernel sends the signal when the THREAD that started us ends; the parent may well live on.
-        if os.getppid() != parent:
-            os._exit(ORPHANED)
-
-    if sys.platform == "linux":
-        signal.signal(signal.SIGUSR1, end_if_orphaned)
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the kernel was told
-            os._exit(ORPHANED)
+    end_with_parent(parent)
     try:
         mode = os.fstat(0).st_mode
     except OSError:

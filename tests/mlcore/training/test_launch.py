@@ -165,8 +165,8 @@ def test_a_bad_job_file_is_one_line_and_status_1(tmp_path: Path) -> None:
 def test_standard_output_carries_events_only(tmp_path: Path) -> None:
     """Prints of Python and of compiled code end on standard error."""
     script = (
-        "import os, sys; from mlcore.training import launch; "
-        "descriptor = launch._take_standard_output(); "
+        "import os, sys; from mlcore.training.orphan import take_standard_output; "
+        "descriptor = take_standard_output(); "
         "print('python'); sys.stdout.flush(); os.write(1, b'compiled\\n'); os.system('echo child'); "
         "from mlcore.training.events import JsonLines; "
         "JsonLines(descriptor)({'event': 'log', 'value': float('nan')})"
