@@ -14,6 +14,8 @@ class Batch:
     """One step's images with what people said about them.
 
     images (B, 3, H, W) normalised; labels (B,) int64.
+    targets (B, K) float, 1 for every label of an image and 0 elsewhere, where images have several; `labels` then holds
+    the class of one annotation of each.
     maps (B, H, W) int8: 1 important, 0 unknown, −1 unimportant; None where no image of the batch has one.
     has_map (B,) bool. w_p, w_a (B,): weights of the prediction and of the attention term (definitions §2).
     ids: names of the images, for messages and counts.
@@ -26,6 +28,7 @@ class Batch:
     w_p: Tensor
     w_a: Tensor
     ids: list[str] = field(default_factory=list)
+    targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -40,7 +43,9 @@ class Batch:
         return replace(self, **moved)
 
     @classmethod
-    def plain(cls, images: Tensor, labels: Tensor, ids: list[str] | None = None) -> Batch:
+    def plain(
+        cls, images: Tensor, labels: Tensor, ids: list[str] | None = None, targets: Tensor | None = None
+    ) -> Batch:
         """A batch without supervision: w_p = 1, w_a = 0."""
         size = len(images)
         return cls(
@@ -51,4 +56,5 @@ class Batch:
             w_p=torch.ones(size, device=images.device),
             w_a=torch.zeros(size, device=images.device),
             ids=ids if ids is not None else [str(index) for index in range(size)],
+            targets=targets,
         )

@@ -25,12 +25,15 @@ class Collages:
     sources: Tensor
 
 
-def plan_collages(labels: Tensor, ids: Sequence[str], *, seed: int, step: int) -> Collages:
-    """Who lies where, on the labels' device: labels (B,), ids B names.
+def plan_collages(
+    labels: Tensor, ids: Sequence[str], *, seed: int, step: int, targets: Tensor | None = None
+) -> Collages:
+    """Who lies where, on the labels' device: labels (B,), ids B names; targets (B, K) where images have several labels.
 
-    The distractors of an image are images of other classes, three different ones where the batch has three. An image
-    is left out where the batch has none. Chance follows from (seed, step, name) alone: where an image lies does not
-    depend on the others, and the same images in another order give the same collages.
+    The distractors of an image are images of other classes (with targets: that do not have the class of its label),
+    three different ones where the batch has three. An image is left out where the batch has none. Chance follows from
+    (seed, step, name) alone: where an image lies does not depend on the others, and the same images in another order
+    give the same collages.
     Raises ValueError where names and labels differ in number.
     """
     if len(ids) != len(labels):
@@ -40,7 +43,7 @@ def plan_collages(labels: Tensor, ids: Sequence[str], *, seed: int, step: int) -
         for name in ids
     ]
     keys = torch.tensor(bits, dtype=torch.int64).to(labels.device)
-    other = labels[:, None] != labels[None, :]
+    other = labels[:, None] != labels[None, :] if targets is None else targets.T[labels] == 0
     count = other.sum(dim=1)
     rows = (count > 0).nonzero()[:, 0]
     if not len(rows):

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from mlcore.attribution.hires_cam import HiResCAM
 from mlcore.attribution.layer_gradient import Form
 from mlcore.attribution.maps import distribution, upsample
-from mlcore.objectives.base import Loss, Objective, mean_over, weighted_cross_entropy
+from mlcore.objectives.base import Loss, Objective, mean_over
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.classification import classification_loss
 from mlcore.objectives.collage import Collages, alone, place, plan_collages, tile
 
 PRESETS = ("default", "grid")
@@ -32,6 +33,9 @@ class GridConsistency(Objective):
     So is an image with a map, of its own or of its collage, that has no positive cell; preset "grid" keeps it, as
     published: its map is uniform.
 
+    Where images have several labels: bce_weight · mean_i(w_p · mean_k BCE_ik) in place of the cross-entropy; G is the
+    map of the class that the batch's `labels` name, and the collage shows images that do not have this class.
+
     grid_weight: λ. detach_target: the map of the image is held constant. layer, form: as in HiResCAM.
     seed: of the quadrants and distractors; None: that of PyTorch's own generator at `prepare`.
 
@@ -45,6 +49,7 @@ class GridConsistency(Objective):
         self,
         *,
         grid_weight: float = 25.0,
+        bce_weight: float = 80.0,
         detach_target: bool = False,
         preset: str = "default",
         layer: str | None = None,
@@ -57,6 +62,7 @@ class GridConsistency(Objective):
         if preset not in PRESETS:
             raise ValueError(f"Grid consistency has the presets default and grid, not “{preset}”.")
         self.grid_weight = float(grid_weight)
+        self.bce_weight = float(bce_weight)
         self.detach_target = detach_target
         self.preset = preset
         self.layer = layer or None
@@ -82,9 +88,9 @@ class GridConsistency(Objective):
         elif self._cam.model is not model:
             self._cam = self._cam_of(model)
         logits, maps = self._maps(batch.images, batch.labels)
-        classification = weighted_cross_entropy(logits, batch)
+        classification = classification_loss(logits, batch, self.bce_weight)
         ids = batch.ids or [str(index) for index in range(len(batch))]
-        collages = plan_collages(batch.labels, ids, seed=int(self.seed), step=int(self.steps))
+        collages = plan_collages(batch.labels, ids, seed=int(self.seed), step=int(self.steps), targets=batch.targets)
         self.steps += 1
         found = len(collages.rows)
         distance = classification.new_zeros(0)
