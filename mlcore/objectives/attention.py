@@ -54,6 +54,10 @@ class AttentionObjective(Objective):
         """Whether maps come without a backward pass of their own (known after `prepare`)."""
         return self._cam is not None and self._cam.head is not None
 
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """Images, and those whose attention is compared."""
+        return super().counts(batch) | {"maps": self.counted(batch).sum().float()}
+
     def counted(self, batch: Batch) -> Tensor:
         """(B,) bool: images whose attention is compared: w_a > 0, with a map that marks something."""
         if batch.maps is None:

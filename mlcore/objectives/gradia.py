@@ -62,7 +62,7 @@ class Gradia(AttentionObjective):
             masks = (batch.maps[counted] > 0).to(scaled.dtype)
             target = attention_target(masks, (maps.shape[1], maps.shape[2]), rounded=self.preset == "gradia")
             distance = batch.w_a[counted].to(scaled.dtype) * (scaled - target).abs().mean(dim=(1, 2))
-        attention = mean_over(distance, counted.sum())
+        attention = mean_over(distance, counted.sum(), "maps")
         total = classification + self.attention_weight * attention
         terms = {"classification": classification.detach(), "attention": attention.detach()}
         return Loss(total, terms | count_terms(batch, counted, maps), logits)

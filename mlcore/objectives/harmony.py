@@ -130,7 +130,8 @@ class Harmony(Objective):
             generator=self._generator(),
         )
         term = self.metric.loss(step)
-        keep = mean_over(outputs_apart(original, logits), torch.tensor(float(len(batch)), device=logits.device))
+        images = torch.tensor(float(len(batch)), device=logits.device)
+        keep = mean_over(outputs_apart(original, logits), images, "images")
         agreement = self._agreement(logits, targets)
         self.previous.copy_(agreement)
         self.steps += 1

@@ -80,7 +80,7 @@ class Res(AttentionObjective):
             single = (torch.tanh(5 * (scaled - threshold)) - signs).abs()
             disagreement = (weight[:, None, None] * single)[known]
             cells = known.sum()
-        attention = mean_over(distance, counted.sum())
+        attention = mean_over(distance, counted.sum(), "maps")
         beyond = F.relu(mean_over(disagreement, cells) - self.eta)
         total = classification + self.attention_weight * (attention + beyond)
         if self.smoothing is not None and maps is None:  # every process needs a gradient for it

@@ -11,19 +11,22 @@ import torch
 from torch import Tensor
 
 from mlcore.catalogue.tuning import gradient_norm
-from mlcore.objectives.base import Loss
 from mlcore.training import checkpoints
+from mlcore.training.compiling import compiled
 from mlcore.training.data import batches_of
 from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.events import Reporter
 from mlcore.training.history import Tally, fingerprint
 from mlcore.training.job import Item, Job
-from mlcore.training.machine import fix_randomness, random_state, restore_random_state, versions
+from mlcore.training.machine import fix_randomness, random_state, versions
 from mlcore.training.optimisation import optimizer_of, schedule_of
 from mlcore.training.results import epoch_path, finish, keep, link_or_copy
 from mlcore.training.selection import BEFORE, Point, Selection
 from mlcore.training.setup import loader_of, machine_of, model_of, objective_of
+from mlcore.training.stepping import Stepper
+from mlcore.training.together import begin_alike, restore_chance
 from mlcore.training.validation import Validation
+from mlcore.training.waiting import Waiting
 
 
 def train(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -50,6 +53,7 @@ class TrainingRun:
         _refuse_what_cannot_be_selected(rule, self.items, self.validation_items)
         self.machine = machine_of(job)
         if not self.machine.is_main:
+            reporter.send("joined", process=self.machine.rank, processes=self.machine.processes)
             reporter.silence()
         fix_randomness(job.seed)
         self.model = model_of(job, self.machine)
@@ -83,7 +87,12 @@ class TrainingRun:
         if rule == "best_score" and not self.validation.scored:
             raise JobError("The objective has no score to choose by; choose another rule.")
         self.evaluate_steps = int(job.option("evaluate_steps", 0))
-        self.gradient_norm = gradient_norm(job.recipe)
+        self.stepper = Stepper(
+            self.machine, self.model, self.objective, self.optimizer, self.learning,
+            parts=int(job.option("accumulate", 1)), gradient_norm=gradient_norm(job.recipe),
+        )  # fmt: skip
+        self.compiles = job.option("compile", "off") == "auto"
+        self.waiting = Waiting()
         # Each process drops out other units; the same seed would repeat one mask in all of them.
         torch.manual_seed(job.seed + self.machine.rank)
         self.epoch, self.batch, self.step = 0, 0, 0
@@ -105,6 +114,7 @@ class TrainingRun:
         self.schedule = schedule_of(job, steps_per_epoch, self.total)
         if job.resume is not None:
             self._restore()
+        begin_alike(self.machine, self.learning, [fingerprint(job), self.step])
         reporter.log(self._plan())
         self._began, self._first_step = time.monotonic(), self.step
         self._last_checkpoint = time.monotonic()
@@ -137,28 +147,22 @@ class TrainingRun:
         self._evaluate_if_due()  # where the run was interrupted before or within it
         if self._ends():
             return
-        for raw in self.loader.epoch(self.epoch, self.batch):
+        for raw in self.waiting.of(self.loader.epoch(self.epoch, self.batch)):
             batch = raw.to_batch(
                 self.machine.device,
                 str(self.job.option("normalise", "imagenet")),
                 channels_last=bool(self.job.option("channels_last", False)),
             )
             self.schedule.apply(self.optimizer, self.step)
-            with self.machine.autocast():
-                loss = self.objective.loss(self.model, batch)
-            hits = (loss.logits.detach().argmax(dim=1) == batch.labels).sum()
-            numbers, hit, seen = self._numbers(loss, hits, len(batch))
-            if not math.isfinite(numbers[0]):  # of all processes: their mean is not finite either
+            if self.compiles:
+                self._compile(batch.images)
+            numbers = self.stepper.gradients(batch)
+            if not math.isfinite(numbers.loss):  # of all processes: their mean is not finite either
                 self._fail_at_step("The loss was", self.step + 1)
-            self.machine.accelerator.backward(loss.total)
-            self.machine.average_gradients(self.learning)
-            if self.gradient_norm > 0:
-                self.machine.accelerator.clip_grad_norm_(list(self.learning.parameters()), self.gradient_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.stepper.apply()
             self.step, self.batch = self.step + 1, self.batch + 1
-            self.tally.add(numbers[0], hit, seen)
-            self._report_step(dict(zip(["loss", *loss.terms], numbers, strict=True)))
+            self.tally.add(numbers.loss, numbers.hits, numbers.images)
+            self._report_step({"loss": numbers.loss} | numbers.terms)
             self._maybe_stop_or_save()
             self._evaluate_if_due()
             if self._ends():
@@ -167,14 +171,11 @@ class TrainingRun:
     def _ends(self) -> bool:
         return self.step >= self.total or (self.evaluate_steps > 0 and self._stops_early())
 
-    def _numbers(self, loss: Loss, hits: Tensor, images: int) -> tuple[list[float], float, float]:
-        """Total and terms, right predictions and images: means over processes, one transfer for all."""
-        device = loss.total.device
-        values = [loss.total.detach(), *loss.terms.values(), hits, torch.tensor(images)]
-        *numbers, hit, seen = self.machine.average(
-            torch.stack([value.to(device, torch.float32) for value in values])
-        ).tolist()
-        return numbers, hit, seen
+    def _compile(self, images: Tensor) -> None:
+        """Once, on the first batch that the run sees."""
+        self.compiles = False
+        self.stepper.model, said = compiled(self.machine, self.model, self.objective, images)
+        self.reporter.log(said)
 
     def _report_step(self, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -204,6 +205,9 @@ class TrainingRun:
             self._metric("train", "accuracy", self.tally.accuracy)
         if not self.evaluate_steps:
             self._evaluate(self.epoch + 1)
+        said = self.waiting.sentence(self.epoch + 1)
+        if said:
+            self.reporter.log(said)
         self.epoch, self.batch = self.epoch + 1, 0
         self.tally = Tally()
         if not self.evaluate_steps:
@@ -342,8 +346,9 @@ class TrainingRun:
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.tally.load_state_dict(state["tally"])
         self.selection.load_state_dict(state["selection"])
-        if self.machine.rank < len(state["random"]):
-            restore_random_state(state["random"][self.machine.rank])
+        said = restore_chance(self.machine, state["random"], seed=self.job.seed, step=self.step)
+        if said:
+            self.reporter.log(said)
         source = self.job.resume if self.job.resume.is_dir() else self.job.resume.parent
         self.checkpoint_path = str(source / checkpoints.NAME if self.job.resume.is_dir() else self.job.resume)
         self.in_checkpoint = self.selection.candidates()

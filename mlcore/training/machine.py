@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,6 +25,9 @@ from torch import nn
 from mlcore.training.errors import JobError
 
 PRECISIONS = ("no", "bf16", "fp16")
+BUCKET_BYTES = 32 << 20
+# Set by `manage.py join_run`: the processes of this machine leave reporting to those of another.
+JOINED = "HARMONY_JOINED"
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class Machine:
     """The accelerator of this process, and how many there are."""
 
     accelerator: Accelerator
+    # The process that reports and writes: the first one of the machine whose worker holds the run.
+    main: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -50,7 +56,7 @@ class Machine:
     @property
     def is_main(self) -> bool:
         """Whether this process reports and writes."""
-        return self.accelerator.is_main_process
+        return self.rank == self.main
 
     def autocast(self) -> Any:
         """Mixed precision for a forward pass, as chosen."""
@@ -63,6 +69,14 @@ class Machine:
         raised = torch.tensor(int(flag), device=self.device)
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return bool(raised.item())
+
+    def least(self, count: int) -> int:
+        """The smallest of every process's `count`, in every process. Every process must call it."""
+        if self.processes == 1:
+            return count
+        smallest = torch.tensor(count, device=self.device)
+        dist.all_reduce(smallest, op=dist.ReduceOp.MIN)
+        return int(smallest.item())
 
     def average(self, values: torch.Tensor) -> torch.Tensor:
         """The mean of every process's `values`, in every process. Every process must call it."""
@@ -77,7 +91,7 @@ class Machine:
         if self.processes == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        dist.broadcast_object_list(box, src=self.main, device=self.device)
         return box[0]
 
     def from_all(self, value: Any) -> list[Any]:
@@ -88,27 +102,62 @@ class Machine:
         dist.all_gather_object(box, value)
         return box
 
-    def average_gradients(self, module: nn.Module) -> None:
-        """Replace gradients by their mean over the processes.
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over the processes. Every process must call it.
 
         Done by hand instead of by a wrapper around the model: objectives differentiate maps inside the step,
         reach layers by name and may own parameters, none of which such wrappers support.
         """
         if self.processes == 1:
             return
-        for parameter in module.parameters():
-            if parameter.requires_grad:
-                if parameter.grad is None:
-                    # An objective may leave a parameter out in one process and use it in another.
-                    parameter.grad = torch.zeros_like(parameter)
-                dist.all_reduce(parameter.grad)
-                parameter.grad.div_(self.processes)
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # An objective may leave a parameter out in one process and use it in another.
+        here = [parameter.grad is not None for parameter in trained]
+        used = torch.tensor(here, device=self.device, dtype=torch.int32)
+        dist.all_reduce(used, op=dist.ReduceOp.MAX)
+        for parameter, anywhere in zip(trained, used.tolist(), strict=True):
+            if anywhere and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+        for bucket in _buckets(gradients):
+            # One message for many small tensors: each costs a round trip.
+            flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+            dist.all_reduce(flat)
+            flat.div_(self.processes)
+            parts = flat.split([gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the main one's buffers (running statistics)."""
+        for buffer in module.buffers():
+            self._broadcast(buffer)
+
+    def share(self, module: nn.Module) -> None:
+        """Give every process the main one's parameters and buffers."""
+        for parameter in module.parameters():
+            self._broadcast(parameter.data)
+        self.share_buffers(module)
+
+    def _broadcast(self, tensor: torch.Tensor) -> None:
         if self.processes > 1:
-            for buffer in module.buffers():
-                dist.broadcast(buffer, src=0)
+            plain = tensor.contiguous()  # messages know no other memory layout
+            dist.broadcast(plain, src=self.main)
+            tensor.copy_(plain)
+
+
+def _buckets(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Neighbours of one type, together no more than `BUCKET_BYTES` unless a single one is larger."""
+    bucket: list[torch.Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if bucket and (tensor.dtype != bucket[0].dtype or size + tensor.nbytes > BUCKET_BYTES):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket
 
 
 def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
@@ -130,7 +179,8 @@ def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
     )
     if mixed_precision == "fp16" and on_cpu:
         raise JobError("Mixed precision fp16 needs a GPU; choose bf16 or none.")
-    if kind == "cuda" and ":" in device:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if kind == "cuda" and ":" in device and not several:
         torch.cuda.set_device(device)
     if not (dist.is_available() and dist.is_initialized()) and PartialState._shared_state:
         # accelerate keeps its choice for the life of the process; a second job here may choose otherwise.
@@ -139,14 +189,16 @@ def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
         cpu=on_cpu,
         mixed_precision=mixed_precision,
         # The other processes wait while the first one evaluates.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))]
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1
-        else None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))] if several else None,
     )
     threads = os.environ.get("HARMONY_TORCH_THREADS")
     if threads:
         torch.set_num_threads(max(int(threads), 1))
-    return Machine(accelerator)
+    machine = Machine(accelerator)
+    # Which machine has the first rank is decided by the rendezvous; the one whose worker holds the run reports.
+    joined = machine.from_all(bool(os.environ.get(JOINED)))
+    machine.main = joined.index(False) if False in joined else 0
+    return machine
 
 
 def fix_randomness(seed: int) -> None:
