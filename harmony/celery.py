@@ -1,4 +1,5 @@
-"""The Celery application: queues `default` (imports, rendering, exports, statistics) and `training` (runs)."""
+"""The Celery application: queues `default` (imports, rendering, exports, statistics), `interactive` (short questions of
+a page to a classifier) and `training` (runs)."""
 
 import os
 

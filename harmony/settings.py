@@ -126,7 +126,10 @@ if BROKER_URL.startswith("filesystem"):
     }
 CELERY_TASK_IGNORE_RESULT = True  # state lives in our own rows
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"mlcore.tasks.perform_run": {"queue": "training"}}
+CELERY_TASK_ROUTES = {
+    "mlcore.tasks.perform_run": {"queue": "training"},
+    "mlcore.tasks.answer_inquiry": {"queue": "interactive"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
@@ -134,6 +137,7 @@ CELERY_TIMEZONE = "UTC"
 RUN_PROCESSES = env.int("RUN_PROCESSES", default=1)
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "mlcore.tasks.sweep_runs", "schedule": 30.0},
+    "sweep-inquiries": {"task": "mlcore.tasks.sweep_inquiries", "schedule": 15.0},
     "tidy-leases": {"task": "annotation.tasks.tidy_leases", "schedule": 300.0},
     "sweep-analyses": {"task": "annotation.tasks.sweep_analyses", "schedule": 60.0},
 }

@@ -1,4 +1,4 @@
-"""One process that starts the others and ends them together: web, two workers and beat.
+"""One process that starts the others and ends them together: web, three workers and beat.
 
 For one machine without a service manager. A child that dies is started again, each time later; what the children
 say is printed with their name in front. The children end when the supervisor does, however it ends.
@@ -47,7 +47,7 @@ class Service:
 
 
 def services(address: str, *, var: Path) -> list[Service]:
-    """Web, the worker for short tasks, the worker that trains, and the clock."""
+    """Web, the workers for short tasks, for questions of a page and for runs, and the clock."""
     python = sys.executable
     # Runs keep a log of their own; here only what is wrong is printed.
     celery = [python, "-m", "celery", "--app", "harmony", "--quiet"]
@@ -57,6 +57,7 @@ def services(address: str, *, var: Path) -> list[Service]:
     return [
         Service("web", [*web, "--workers", "2", "--threads", "4", "--worker-tmp-dir", _memory_folder(var)]),
         Service("default", [*worker, "--queues", "default", "--hostname", "default@%h"]),
+        Service("interactive", [*worker, "--queues", "interactive", "--hostname", "interactive@%h"]),
         Service("training", [*worker, "--queues", "training", "--hostname", "training@%h"]),
         Service(
             "beat",
