@@ -42,6 +42,13 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def hits(self, logits: Tensor) -> Tensor:
+        """How many images have their highest class score (B, K) at their label, or at one of their labels."""
+        highest = logits.argmax(dim=1)
+        if self.targets is None:
+            return (highest == self.labels).sum()
+        return (self.targets.gather(1, highest[:, None]) > 0).sum()
+
     @classmethod
     def plain(
         cls, images: Tensor, labels: Tensor, ids: list[str] | None = None, targets: Tensor | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mlcore.catalogue.schedule import epochs_of
 from mlcore.training.errors import JobError
 from mlcore.training.job import Job
 
@@ -44,23 +45,35 @@ def optimizer_of(job: Job, groups: Iterable[Mapping[str, Any]]) -> torch.optim.O
 class Schedule:
     """The learning rate as a function of the step alone, so that a resumed run needs no state of it.
 
-    none: constant. step: × 0.1 after every `step_epochs`. cosine: from the full rate to zero over the run's
-    `total` steps. one_cycle: over the `total` steps from a 25th up to the full rate during the first 30 %, then down by
-    a cosine to a 10,000th of the start; SGD's `momentum` moves the other way, by 0.1.
+    none: constant. step: × 0.1 after every `step_epochs`, or after each of the epochs `step_at` where there are any.
+    cosine: from the full rate to zero over the run's `total` steps. one_cycle: over the `total` steps from a 25th up to
+    the full rate during the first 30 %, then down by a cosine to a 10,000th of the start; SGD's `momentum` moves the
+    other way, by 0.1.
     """
 
     def __init__(
-        self, name: str, rate: float, *, steps_per_epoch: int, total: int, step_epochs: int, momentum: float = 0.9
+        self,
+        name: str,
+        rate: float,
+        *,
+        steps_per_epoch: int,
+        total: int,
+        step_epochs: int,
+        momentum: float = 0.9,
+        step_at: tuple[int, ...] = (),
     ) -> None:
         if name not in SCHEDULES:
             raise JobError(f"“schedule” must be one of {', '.join(SCHEDULES)}, not “{name}”.")
         self.name, self.rate, self.highest_momentum = name, rate, momentum
         self.steps_per_epoch, self.total, self.step_epochs = steps_per_epoch, total, max(step_epochs, 1)
+        self.step_at = step_at
 
     def at(self, step: int) -> float:
         """The rate of step 0, 1, …"""
         if self.name == "step":
-            return self.rate * 0.1 ** (step // self.steps_per_epoch // self.step_epochs)
+            done = step // self.steps_per_epoch
+            steps = sum(done >= epoch for epoch in self.step_at) if self.step_at else done // self.step_epochs
+            return self.rate * 0.1**steps
         if self.name == "cosine":
             return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.total))
         if self.name == "one_cycle":
@@ -94,7 +107,11 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def schedule_of(job: Job, steps_per_epoch: int, total: int) -> Schedule:
-    """The recipe's schedule."""
+    """The recipe's schedule. Raises JobError where its epochs cannot be read."""
+    try:
+        step_at = epochs_of(str(job.option("schedule_at", "")))
+    except ValueError as error:
+        raise JobError(str(error)) from error
     return Schedule(
         job.option("schedule", "none"),
         float(job.option("learning_rate", 1e-4)),
@@ -102,4 +119,5 @@ def schedule_of(job: Job, steps_per_epoch: int, total: int) -> Schedule:
         total=total,
         step_epochs=int(job.option("schedule_epochs", 30)),
         momentum=float(job.option("momentum", 0.9)),
+        step_at=step_at,
     )

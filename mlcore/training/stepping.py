@@ -35,7 +35,7 @@ class _Sums:
     counted: set[str] = field(default_factory=set)
     hits: Tensor | int = 0
 
-    def add(self, loss: Loss, labels: Tensor, share: float) -> None:
+    def add(self, loss: Loss, part: Batch, share: float) -> None:
         """A mean counts by the part's share of the images; whole numbers are counts and add up."""
         self.loss = self.loss + loss.total.detach() * share
         for name, value in loss.terms.items():
@@ -44,7 +44,7 @@ class _Sums:
             else:
                 self.counted.add(name)
             self.terms[name] = self.terms[name] + value if name in self.terms else value
-        self.hits = self.hits + (loss.logits.detach().argmax(dim=1) == labels).sum()
+        self.hits = self.hits + part.hits(loss.logits.detach())
 
 
 class Stepper:
@@ -106,7 +106,7 @@ class Stepper:
     def _add(self, part: Batch, share: float, sums: _Sums) -> None:
         with self.machine.autocast():
             loss = self.objective.loss(self.model, part)
-        sums.add(loss, part.labels, share)
+        sums.add(loss, part, share)
         self.machine.accelerator.backward(loss.total if share == 1.0 else loss.total * share)
 
     def _numbers(self, sums: _Sums, images: int) -> Numbers:
