@@ -1,14 +1,16 @@
 """What a run optimises (definitions §2): the supervised loss and the family that teaches where to look."""
 
 from dataclasses import replace
+from typing import Any
 
 from mlcore.catalogue.fields import Field
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS
-from mlcore.catalogue.spec import Spec
+from mlcore.catalogue.spec import ObjectiveSpec
 
 GROUP = "Attention"
 TUNING = "Tuning"
+TRAINED = "Attention module"
 # Methods that a classifier is tuned through (definitions §5).
 TUNED_THROUGH = ("grad_cam", "guided_backprop", "excitation_backprop", "lrp", "input_x_gradient")
 
@@ -30,16 +32,42 @@ SUPERVISION_SOURCE = Field(
     choices=(("maps", "maps"), ("boxes", "boxes")), group=GROUP,
 )  # fmt: skip
 
-OBJECTIVES: dict[str, Spec] = {
+# Of HARMONY's metrics that ask nothing of where the object is (definitions §5).
+TUNED: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 3e-5,
+    "max_steps": 20_000,
+    "evaluate_steps": 50,
+    "evaluate_batches": 11,
+    "select": "best_score",
+    "flip": False,
+}
+# Of TAME on VGG-16 (definitions §4); ResNet-50 has a tenth of the rate for 4 epochs.
+ATTENDED: dict[str, Any] = {
+    "epochs": 8,
+    "batch_size": 32,
+    "optimizer": "sgd",
+    "learning_rate": 1e-3,
+    "momentum": 0.95,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "schedule": "one_cycle",
+    "resize": "crop",
+    "random_crop": True,
+    "flip": True,
+    "select": "last",
+}
+
+OBJECTIVES: dict[str, ObjectiveSpec] = {
     spec.name: spec
     for spec in (
-        Spec(
+        ObjectiveSpec(
             "supervised",
             "Supervised",
             "mlcore.objectives.supervised.Supervised",
             "Cross-entropy, weighted by w_p where a supervision gives weights.",
         ),
-        Spec(
+        ObjectiveSpec(
             "gradia",
             "GRADIA",
             "mlcore.objectives.gradia.Gradia",
@@ -59,7 +87,7 @@ OBJECTIVES: dict[str, Spec] = {
                 LAYER,
             ),
         ),
-        Spec(
+        ObjectiveSpec(
             "res",
             "RES",
             "mlcore.objectives.res.Res",
@@ -79,7 +107,7 @@ OBJECTIVES: dict[str, Spec] = {
                 LAYER,
             ),
         ),
-        Spec(
+        ObjectiveSpec(
             "energy",
             "Energy",
             "mlcore.objectives.energy.Energy",
@@ -88,7 +116,7 @@ OBJECTIVES: dict[str, Spec] = {
             needs=("map", "gradient"),
             fields=(ATTENTION_WEIGHT, SUPERVISION_SOURCE, LAYER),
         ),
-        Spec(
+        ObjectiveSpec(
             "grid",
             "Grid consistency",
             "mlcore.objectives.grid.GridConsistency",
@@ -114,7 +142,7 @@ OBJECTIVES: dict[str, Spec] = {
                 LAYER,
             ),
         ),
-        Spec(
+        ObjectiveSpec(
             "harmony",
             "HARMONY: tuned for a metric",
             "mlcore.objectives.harmony.Harmony",
@@ -150,6 +178,40 @@ OBJECTIVES: dict[str, Spec] = {
                 ),
                 LAYER,
             ),
+            learns_labels=False,
+            scored=True,
+            published=TUNED,
+        ),
+        ObjectiveSpec(
+            "tame",
+            "TAME: a trained attention",
+            "mlcore.objectives.attention_run.AttentionRun",
+            "A small module learns, beside a classifier that stays as it is, to draw what its decision needs.",
+            "Ntrougkas et al., TAME, ISM 2022; definitions §4",
+            needs=("gradient",),
+            fields=(
+                Field(
+                    "variant", "Module", "choice", "default", "TAME's forms, or L-CAM's one layer under the same loss.",
+                    choices=(("default", "TAME"), ("no_skip", "TAME, no skip"),
+                             ("no_skip_no_norm", "TAME, no skip, no BatchNorm"), ("sigmoid", "TAME, sigmoid"),
+                             ("l_cam", "L-CAM")), group=TRAINED,
+                ),
+                Field(
+                    "preset", "Preset", "choice", "default",
+                    "“tame” repeats the released code: for each image the maps of all labels of the batch, the "
+                    "classifier in train mode. Default: the label's own map, in eval mode.",
+                    choices=(("default", "default"), ("tame", "as released")), group=TRAINED,
+                ),
+                Field(
+                    "layers", "Layers", "text", "",
+                    "Names of 2 to 4 layers, the finest first, such as layer2,layer3,layer4; one for L-CAM. Empty: "
+                    "those that suit the classifier.", group=TRAINED,
+                ),
+            ),
+            learns_labels=False,
+            scored=True,
+            makes="attention",
+            published=ATTENDED,
         ),
     )
 }  # fmt: skip

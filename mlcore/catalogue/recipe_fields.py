@@ -2,6 +2,7 @@
 
 from mlcore.catalogue.fields import Field
 from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.scale import SCALE
 
 
 def choices_of(*names: str) -> tuple[tuple[str, str], ...]:
@@ -65,9 +66,10 @@ TRAIN = (
     Field("optimizer", "Optimiser", "choice", "adam", "", choices=choices_of("adam", "adamw", "sgd"), group="How"),
     Field("learning_rate", "Learning rate", "float", 1e-4, "", 1e-8, 10.0, group="How"),
     Field("momentum", "Momentum", "float", 0.9, "Of SGD only.", 0.0, 0.999, group="How"),
+    Field("nesterov", "Nesterov's momentum", "bool", False, "Of SGD only.", group="How"),
     Field("weight_decay", "Weight decay", "float", 0.0, "", 0.0, 1.0, group="How"),
     Field("schedule", "Schedule", "choice", "none", "How the learning rate changes over the run.",
-          choices=choices_of("none", "step", "cosine"), group="How"),
+          choices=choices_of("none", "step", "cosine", "one_cycle"), group="How"),
     Field("schedule_epochs", "Epochs a step of the schedule", "int", 30, "Of the step schedule: ×0.1 after each.",
           1, 10_000, group="How"),
     Field("schedule_at", "Steps of the schedule after", "text", "",
@@ -109,6 +111,20 @@ TRAIN = (
           "Besides the one after each epoch; the only ones of a run that is measured by steps.",
           0.01, 1440.0, group="Machine"),
     *MACHINE,
+    *SCALE,
+)  # fmt: skip
+
+# What a test of learning rates has besides (definitions §4).
+RATES = (
+    Field("low", "Lowest rate", "float", 1e-8, "Where the rates begin.", 1e-12, 10.0, group="Rates"),
+    Field("high", "Highest rate", "float", 10.0, "Where they end, unless the loss rises too far before.", 1e-11, 1000.0,
+          group="Rates"),
+    Field("steps", "Steps of the test", "int", 0, "Each at a rate of its own; 0: one epoch.", 0, 1_000_000,
+          group="Rates"),
+    Field("beta", "Smoothing", "float", 0.999, "Of the loss: the weight of the losses before.", 0.0, 0.99999,
+          group="Rates"),
+    Field("stop_at", "Stop at", "float", 4.0, "The test ends where the smoothed loss is so many times its best.",
+          1.01, 1e6, group="Rates"),
 )  # fmt: skip
 
 TARGETS = (("true", "the true class"), ("predicted", "the predicted class"), ("given", "a given class"),

@@ -17,6 +17,7 @@ from mlcore.catalogue.recipe_fields import (
     MACHINE,
     OWN_INPUT,
     PARTS,
+    RATES,
     REPORTED,
     TARGETS,
     TRAIN,
@@ -25,7 +26,7 @@ from mlcore.catalogue.recipe_fields import (
 from mlcore.catalogue.schedule import epochs_of
 from mlcore.catalogue.several import BEST_BY_PRECISION, several, why_not_several
 from mlcore.catalogue.spec import Spec
-from mlcore.catalogue.tuning import published, tunes
+from mlcore.catalogue.tuning import TRAINS, makes_attention, published, rules, tunes
 
 
 def _explain() -> tuple[Field, ...]:
@@ -103,9 +104,14 @@ KINDS: dict[str, Callable[[], tuple[Field, ...]]] = {
     "evaluate": _evaluate,
     "score": _score,
     "report": _report,
+    "lr_test": lambda: (*TRAIN, *RATES),
 }
 # Kinds that choose one thing with options of its own, and kinds that choose several.
-ONE: dict[str, tuple[str, Mapping[str, Spec]]] = {"train": ("objective", OBJECTIVES), "evaluate": ("method", METHODS)}
+ONE: dict[str, tuple[str, Mapping[str, Spec]]] = {
+    "train": ("objective", OBJECTIVES),
+    "lr_test": ("objective", OBJECTIVES),
+    "evaluate": ("method", METHODS),
+}
 SEVERAL: dict[str, dict[str, Mapping[str, Spec]]] = {
     "explain": {"methods": METHODS},
     "score": {"metrics": METRICS},
@@ -132,12 +138,20 @@ def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Fiel
     default = next(field.default for field in common if field.name == chooser)
     spec = specs.get(str((values or {}).get(chooser) or default))
     own = common + (spec.fields if spec else ())
-    if kind == "train":
+    if kind in TRAINS:
         others = published(values or {})
         own = tuple(replace(field, default=others[field.name]) if field.name in others else field for field in own)
         if several(values or {}):
             own = tuple(_by_precision(field) if field.name == "select" else field for field in own)
+        if makes_attention(values or {}):
+            own = tuple(_by_drop(field) if field.name == "select" else field for field in own)
     return own
+
+
+def _by_drop(field: Field) -> Field:
+    """The choice of an epoch of a trained attention: its score is the average drop."""
+    words = {"best_score": "the lowest average drop at 50 %"}
+    return replace(field, choices=tuple((name, words.get(name, said)) for name, said in field.choices))
 
 
 def _by_precision(field: Field) -> Field:
@@ -214,32 +228,52 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     errors = {}
     if recipe.get("objective") in ("gradia", "res", "energy") and recipe["attention_weight"] == 0:
         errors["attention_weight"] = "With 0 this objective teaches nothing about attention; choose supervised."
-    if kind == "train" and tunes(recipe) != (recipe["select"] == "best_score"):
-        errors["select"] = (
-            "A tuned classifier is kept by its score, among those that agree with the original: choose the best score."
-            if tunes(recipe)
-            else "Only a classifier that is tuned for a metric (HARMONY) has a score; choose another rule."
-        )
-    if kind == "train" and recipe["architecture"] not in _architectures():
+    if kind == "train" and recipe["select"] not in rules(recipe):
+        errors["select"] = _not_by_this_rule(recipe)
+    if kind in TRAINS and recipe["optimizer"] == "sgd" and recipe["nesterov"] and not recipe["momentum"]:
+        errors["nesterov"] = "Nesterov's momentum needs a momentum above 0."
+    if kind == "lr_test" and not recipe["low"] < recipe["high"]:
+        errors["high"] = "The highest rate must be above the lowest."
+    if kind == "lr_test" and recipe["steps"] == 1:
+        errors["steps"] = "A test of learning rates needs 2 steps or more; 0 is one epoch."
+    if makes_attention(recipe):
+        errors |= _of_layers(recipe)
+    if kind in TRAINS and recipe["architecture"] not in _architectures():
         errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
-    if kind == "train":
+    if kind in TRAINS:
         errors |= _of_labels_and_schedule(recipe)
-    if kind == "train" and tunes(recipe):
+    if kind in TRAINS and tunes(recipe):
         try:
             options_of(recipe["metric"], recipe["metric_options"])
         except ValueError as error:
             errors["metric_options"] = str(error)
     if kind == "report" and 0 < recipe["image_size"] < INPUT[0].minimum:  # type: ignore[operator]
         errors["image_size"] = f"The smallest input size is {INPUT[0].minimum}; 0 is each classifier's own."
-    for name in recipe.get("methods", ()):
-        if "attention" in METHODS[name].needs:
-            errors["methods"] = (
-                f"{METHODS[name].title} needs a trained attention module; runs have none to give it yet, "
-                "so choose another method."
-            )
     if errors:
         raise RecipeError(errors)
     return recipe
+
+
+def _not_by_this_rule(recipe: Mapping[str, Any]) -> str:
+    if tunes(recipe):
+        return (
+            "A tuned classifier is kept by its score, among those that agree with the original: choose the best score."
+        )
+    if makes_attention(recipe):
+        return "An attention module is kept by the last epoch, or by the best score: its lowest average drop at 50 %."
+    return "This objective has no score of its own; choose another rule."
+
+
+def _of_layers(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the layers of an attention module, as far as can be said without the classifier."""
+    layers = [name.strip() for name in recipe["layers"].split(",")] if recipe["layers"].strip() else []
+    if not layers:
+        return {}
+    if not all(layers):
+        return {"layers": f"“{recipe['layers']}” names a layer of no name; write them as layer2,layer3,layer4."}
+    if recipe["variant"] == "l_cam":
+        return {} if len(layers) == 1 else {"layers": f"L-CAM reads one layer, not {len(layers)}."}
+    return {} if 2 <= len(layers) <= 4 else {"layers": f"TAME reads 2 to 4 layers, not {len(layers)}."}
 
 
 def _of_labels_and_schedule(recipe: Mapping[str, Any]) -> dict[str, str]:

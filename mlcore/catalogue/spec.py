@@ -1,6 +1,8 @@
 """The description of something that exists, small enough for the web process."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from mlcore.catalogue.fields import Field
 
@@ -18,6 +20,21 @@ class Spec:
     needs: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     higher_is_better: bool | None = None
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec(Spec):
+    """What a run optimises.
+
+    learns_labels: the classifier learns the images' classes; otherwise it keeps its own, and labels are not looked at.
+    scored: it measures a score of its own, by which an epoch can be chosen. makes: "classifier", or "attention": a
+    module that is trained beside a classifier. published: options whose defaults are others for this objective.
+    """
+
+    learns_labels: bool = True
+    scored: bool = False
+    makes: str = "classifier"
+    published: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""A run that tunes a copy of a classifier for a metric (definitions §5): the published settings, which are its
-defaults, and what it needs."""
+"""What follows from a training recipe's objective: what it makes, the published settings, which are its defaults, and
+what a run needs that tunes a copy of a classifier for a metric (definitions §5)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,22 +8,16 @@ from mlcore.catalogue import learnable
 from mlcore.catalogue.architectures import FAMILIES
 from mlcore.catalogue.learnable import LEARNABLE
 from mlcore.catalogue.methods import METHODS
-from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.objectives import OBJECTIVES, TUNED
 from mlcore.catalogue.several import published_for_several
+from mlcore.catalogue.spec import ObjectiveSpec
 
 OBJECTIVE = "harmony"
+# Kinds of run that take training steps: a test of learning rates takes a training run's, and keeps nothing.
+TRAINS = ("train", "lr_test")
 
-PUBLISHED: dict[str, Any] = {
-    "batch_size": 8,
-    "learning_rate": 3e-5,
-    "max_steps": 20_000,
-    "evaluate_steps": 50,
-    "evaluate_batches": 11,
-    "select": "best_score",
-    "flip": False,
-}
-# By a metric whose term needs to know where the object is.
-PUBLISHED_WITH_MASKS = PUBLISHED | {
+# Of HARMONY, by a metric whose term needs to know where the object is.
+PUBLISHED_WITH_MASKS = TUNED | {
     "learning_rate": 3e-6,
     "max_steps": 0,
     "epochs": 100,
@@ -35,6 +29,30 @@ PUBLISHED_WITH_MASKS = PUBLISHED | {
 def tunes(recipe: Mapping[str, Any]) -> bool:
     """Whether a training recipe tunes a copy for a metric, with the same outputs as the original's."""
     return recipe.get("objective") == OBJECTIVE
+
+
+def objective_of(recipe: Mapping[str, Any]) -> ObjectiveSpec | None:
+    """The objective of a training recipe; None where there is none of its name."""
+    return OBJECTIVES.get(str(recipe.get("objective") or "supervised"))
+
+
+def learns(recipe: Mapping[str, Any]) -> bool:
+    """Whether a training recipe teaches the classifier the images' classes; otherwise it keeps its own."""
+    spec = objective_of(recipe)
+    return spec is None or spec.learns_labels
+
+
+def makes_attention(recipe: Mapping[str, Any]) -> bool:
+    """Whether a training recipe makes an attention module, beside a classifier that stays as it is."""
+    spec = objective_of(recipe)
+    return spec is not None and spec.makes == "attention"
+
+
+def rules(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ways to choose the epoch that a training recipe's objective knows."""
+    if tunes(recipe):
+        return ("best_score",)
+    return ("last", "best_score") if makes_attention(recipe) else ("last", "best_accuracy", "best_attention_iou")
 
 
 def metric_of(recipe: Mapping[str, Any]) -> str:
@@ -63,9 +81,10 @@ def gradient_norm(recipe: Mapping[str, Any]) -> float:
 
 def published(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Options whose defaults are others for this recipe's objective."""
-    if not tunes(recipe):
-        return published_for_several(recipe)
-    return PUBLISHED_WITH_MASKS if needs_objects(recipe) else PUBLISHED
+    if needs_objects(recipe):
+        return PUBLISHED_WITH_MASKS
+    spec = objective_of(recipe)
+    return dict(spec.published if spec is not None else {}) | published_for_several(recipe)
 
 
 # Found out by differentiating through every method on one classifier of each family; a test does so again for some.

@@ -7,16 +7,21 @@ from typing import Any
 from mlcore.catalogue import several
 from mlcore.catalogue.objectives import OBJECTIVES
 from mlcore.catalogue.recipe_fields import TRAIN
-from mlcore.catalogue.tuning import PUBLISHED, PUBLISHED_WITH_MASKS
+from mlcore.catalogue.tuning import PUBLISHED_WITH_MASKS
 
-CHOICES: tuple[dict[str, Any], ...] = ({}, PUBLISHED, PUBLISHED_WITH_MASKS, several.PUBLISHED)
+CHOICES: tuple[Mapping[str, Any], ...] = (
+    {},
+    PUBLISHED_WITH_MASKS,
+    several.PUBLISHED,
+    *(spec.published for spec in OBJECTIVES.values()),
+)
 
 
 def follow(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a form in which one of these was chosen anew: what stood at another choice's default goes."""
     plain = {field.name: field.default for field in (*OBJECTIVES["grid"].fields, *TRAIN)}
     left = dict(values)
-    for name in PUBLISHED_WITH_MASKS | several.PUBLISHED:
+    for name in {name for known in CHOICES for name in known}:
         if name in left and any(_same(left[name], known.get(name, plain[name])) for known in CHOICES):
             del left[name]
     return left

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from mlcore.catalogue import OBJECTIVES
-from mlcore.catalogue.tuning import tunes
+from mlcore.catalogue.tuning import TRAINS, learns, makes_attention
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
 from mlcore.runs.manifest import ALL, Manifest, entries_of
 from mlcore.runs.report_checks import report_refusals
+from mlcore.runs.processes import scale_refusals
 from mlcore.runs.score_checks import score_refusals
 from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
@@ -53,9 +54,11 @@ def _partition(wish: Wish) -> Iterator[Refusal]:
 
 
 def _needed_parts(wish: Wish) -> list[str]:
-    if wish.kind != "train":
+    if wish.kind not in TRAINS:
         return [wish.recipe["part"]] if wish.recipe["part"] != ALL else []
     parts = [Part.TRAIN.value]
+    if wish.kind != "train":
+        return parts
     if wish.recipe["select"] != "last":
         parts.append(Part.VALIDATION.value)
     if wish.recipe["evaluate_test"]:
@@ -64,8 +67,8 @@ def _needed_parts(wish: Wish) -> list[str]:
 
 
 def _labels(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true") or tunes(wish.recipe):
-        return  # a tuned copy learns what the original says
+    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true") or not learns(wish.recipe):
+        return  # a tuned copy, or an attention, learns what the classifier says
     without = [image for _, image, label, _ in entries_of(wish.manifest) if label is None]
     if without:
         first = Image.objects.get(uuid=without[0])
@@ -76,7 +79,7 @@ def _labels(wish: Wish) -> Iterator[Refusal]:
     count = len(wish.image_set.classes)
     if any(label is not None and label >= count for _, _, label, _ in entries_of(wish.manifest)):
         yield "image_set", f"A label lies outside the {count} classes of “{wish.image_set}”."
-    if wish.kind == "train" and count < 2:
+    if wish.kind in TRAINS and count < 2:
         yield "image_set", f"“{wish.image_set}” has {count} class; a classifier needs two or more."
 
 
@@ -89,7 +92,9 @@ def _classifier(wish: Wish) -> Iterator[Refusal]:
             yield "classifier", "A score run takes each set's own classifier; leave this one out."
         return
     if classifier is None:
-        if wish.kind != "train":
+        if makes_attention(wish.recipe):
+            yield "classifier", "TAME explains a trained classifier: choose one."
+        elif wish.kind not in TRAINS:
             verb = "explained" if wish.kind == "explain" else "evaluated"
             yield "classifier", f"Choose the classifier that is {verb}."
         return
@@ -97,14 +102,14 @@ def _classifier(wish: Wish) -> Iterator[Refusal]:
         yield "classifier", f"“{classifier}” has no weights."
         return
     ours, theirs = list(wish.image_set.classes), list(classifier.classes)
-    if wish.kind == "train" and not tunes(wish.recipe):
+    if wish.kind in TRAINS and learns(wish.recipe):
         if ours != theirs and sorted(ours) == sorted(theirs):
             yield "classifier", f"“{classifier}” knows the classes of “{wish.image_set}” in another order."
         return
     if not theirs:
         yield "classifier", f"“{classifier}” has no list of classes; import it again with its class names."
         return
-    if tunes(wish.recipe):
+    if not learns(wish.recipe):
         return
     # A map of what the classifier itself says needs no common classes; a comparison with labels does.
     if (wish.kind == "evaluate" or wish.recipe["target"] == "true") and ours != theirs:
@@ -128,8 +133,11 @@ def _supervision(wish: Wish) -> Iterator[Refusal]:
     supervision = wish.supervision
     if supervision is None:
         return
-    if wish.kind != "train":
+    if wish.kind not in TRAINS:
         yield "supervision", "Only training uses supervision."
+        return
+    if makes_attention(wish.recipe):
+        yield "supervision", "An attention module learns from the pictures alone: leave people's maps out."
         return
     if supervision.image_set_id != wish.image_set.pk:
         yield "supervision", f"“{supervision}” was made for another image set, not “{wish.image_set}”."
@@ -161,7 +169,7 @@ def _supervision(wish: Wish) -> Iterator[Refusal]:
 
 
 def _attention(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind != "train" or "map" not in OBJECTIVES[wish.recipe["objective"]].needs:
+    if wish.kind not in TRAINS or "map" not in OBJECTIVES[wish.recipe["objective"]].needs:
         return
     title = OBJECTIVES[wish.recipe["objective"]].title
     if wish.recipe["supervision_source"] == "boxes":
@@ -212,5 +220,6 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _selection,
     tuning_refusals,
     score_refusals,
+    scale_refusals,
     report_refusals,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from mlcore.catalogue import OBJECTIVES, upgrade
-from mlcore.catalogue.tuning import needs_objects, tunes
+from mlcore.catalogue.tuning import TRAINS, learns, needs_objects
 from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
@@ -84,12 +84,12 @@ def _resume(run: Run) -> str | None:
 
 def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
     supervision = _supervision(run)
-    learns = run.kind == Run.Kind.TRAIN and not tunes(run.recipe)
-    comparable = learns or classes_of(run) == list(run.image_set.classes)
-    located = run.kind == Run.Kind.TRAIN and needs_objects(run.recipe)
+    trains = run.kind in TRAINS
+    comparable = (trains and learns(run.recipe)) or classes_of(run) == list(run.image_set.classes)
+    located = trains and needs_objects(run.recipe)
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, entries in run.manifest.items():
-        trained = run.kind == Run.Kind.TRAIN and part in (Part.TRAIN, Part.POOL)
+        trained = trains and part in (Part.TRAIN, Part.POOL)
         judged = not trained and run.kind != Run.Kind.EXPLAIN
         items: list[dict[str, Any]] = []
         for chunk in _chunks(entries):
@@ -142,7 +142,7 @@ class Supervision:
 
 def _supervision(run: Run) -> Supervision:
     objective = run.recipe.get("objective", "supervised")
-    attends = run.kind == Run.Kind.TRAIN and "map" in OBJECTIVES[objective].needs
+    attends = run.kind in TRAINS and "map" in OBJECTIVES[objective].needs
     source = run.recipe.get("supervision_source", "maps")
     items = {item.image_id: item for item in run.supervision.items.all()} if run.supervision is not None else {}
     return Supervision(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mlcore.catalogue.tuning import tunes
+from mlcore.catalogue.tuning import TRAINS, learns
 from mlcore.models import Classifier, Run
 
 
@@ -19,9 +19,9 @@ def classes_of(run: Run) -> list[str]:
 
 
 def _learns(run: Run) -> bool:
-    """Whether the run teaches the images' classes. What is explained, evaluated or tuned for a metric speaks in its
-    own."""
-    return run.kind == Run.Kind.TRAIN and not tunes(run.recipe)
+    """Whether the run teaches the images' classes. What is explained, evaluated, tuned for a metric or given an
+    attention speaks in its own."""
+    return run.kind in TRAINS and learns(run.recipe)
 
 
 def classifier_of(classifier: Classifier | None, run: Run) -> dict[str, Any]:

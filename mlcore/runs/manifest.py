@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from mlcore.catalogue.tuning import needs_objects
+from mlcore.catalogue.tuning import TRAINS, needs_objects
 from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
 from mlcore.models.partitions import Part
 from mlcore.runs.objects import LABEL_SOURCE, with_objects
@@ -30,6 +30,7 @@ def freeze(
 
     train: train, the supervised images of the annotation pool, validation; test only for a final look. A run that has
     to know where the object is sees those that have one; in the test part the others are counted as left out.
+    lr_test: as train, what is trained on alone.
     explain, evaluate, report: the recipe's part; explain and report know "all", with or without a partition.
     score: those of the part, or of all images, that have a map in one of the sets.
     """
@@ -37,7 +38,7 @@ def freeze(
         return _with_maps(recipe["part"], image_set, partition, explanation_sets)
     if partition is None:
         return {ALL: _entries(Image.objects.filter(image_set=image_set))} if recipe.get("part") == ALL else {}
-    if kind != "train":
+    if kind not in TRAINS:
         parts = Part.values if recipe["part"] == ALL else [recipe["part"]]
         frozen = {part: _entries(_members(partition, part)) for part in parts}
         return {part: entries for part, entries in frozen.items() if entries or recipe["part"] != ALL}
@@ -45,11 +46,12 @@ def freeze(
     if supervision is not None:
         chosen = supervision.items.values("image")
         manifest[Part.POOL.value] = _entries(_members(partition, Part.POOL).filter(pk__in=chosen))
-    manifest[Part.VALIDATION.value] = _entries(_members(partition, Part.VALIDATION))
+    if kind == "train":
+        manifest[Part.VALIDATION.value] = _entries(_members(partition, Part.VALIDATION))
     if needs_objects(recipe):
         source = recipe["object_source"]
         manifest = {part: with_objects(entries, part, source, supervision) for part, entries in manifest.items()}
-    if recipe["evaluate_test"]:
+    if kind == "train" and recipe["evaluate_test"]:
         manifest[Part.TEST.value] = _entries(_members(partition, Part.TEST))
     return manifest
 

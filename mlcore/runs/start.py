@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from mlcore.catalogue import METRICS, OBJECTIVES, RecipeError, clean
-from mlcore.catalogue.tuning import needs_objects, tunes
+from mlcore.catalogue.tuning import TRAINS, learns, needs_objects
 from mlcore.models import (
     AuditEntry,
     Classifier,
@@ -171,7 +171,7 @@ def _looks_at_test(wish: Wish) -> bool:
 def _notes(wish: Wish) -> list[str]:
     """What the run does on its own account, said in its log from the first line."""
     notes = _notes_on_the_head(wish)
-    if wish.kind == "train" and needs_objects(wish.recipe):
+    if wish.kind in TRAINS and needs_objects(wish.recipe):
         notes += left_out(wish)
     notes += _notes_on_other_code(wish)
     if _looks_at_test(wish):
@@ -193,10 +193,10 @@ def _notes_on_other_code(wish: Wish) -> list[str]:
 
 def _notes_on_the_head(wish: Wish) -> list[str]:
     ours = list(wish.image_set.classes)
-    if wish.kind != "train" or wish.classifier is None or list(wish.classifier.classes) == ours:
+    if wish.kind not in TRAINS or wish.classifier is None or list(wish.classifier.classes) == ours:
         return []
     theirs = len(wish.classifier.classes)
-    if tunes(wish.recipe):
+    if not learns(wish.recipe):
         return [f"“{wish.classifier}” keeps its own {theirs} classes; the images' labels are not looked at."]
     if theirs == len(ours):
         return [f"The head of “{wish.classifier}” is kept: it has as many classes under other names."]

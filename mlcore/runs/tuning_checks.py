@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mlcore.catalogue.learnable import LEARNABLE
-from mlcore.catalogue.tuning import needs_objects, tunes, why_not_through
+from mlcore.catalogue.tuning import TRAINS, needs_objects, tunes, why_not_through
 from mlcore.models.partitions import Part
 from mlcore.runs.wish import Refusal, Wish
 
@@ -13,7 +13,7 @@ SOURCES = {"masks": "a mask", "boxes": "a box", "maps": "a drawn map"}
 
 def tuning_refusals(wish: Wish) -> Iterator[Refusal]:
     """No classifier, no way through it, nothing that says where the objects are."""
-    if wish.kind != "train" or not tunes(wish.recipe):
+    if wish.kind not in TRAINS or not tunes(wish.recipe):
         return
     if wish.classifier is None:
         yield "classifier", "A copy of a trained classifier is tuned: choose the classifier."
@@ -45,7 +45,9 @@ def _nothing(wish: Wish, part: Part) -> str:
 
 def left_without_objects(wish: Wish, part: str) -> int:
     """How many images of a part the run leaves out because nothing says where their object is."""
-    if wish.kind != "train" or not needs_objects(wish.recipe) or wish.partition is None or part == Part.TEST:
+    if wish.kind not in TRAINS or not needs_objects(wish.recipe) or wish.partition is None or part == Part.TEST:
+        return 0
+    if wish.kind != "train" and part == Part.VALIDATION:  # a test of learning rates does not look there
         return 0
     members = wish.partition.members.filter(part=part)
     if part == Part.POOL:  # of the pool a run sees only what people were asked about

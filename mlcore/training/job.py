@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlcore.catalogue.tuning import tunes
+from mlcore.catalogue.tuning import TRAINS, learns
 from mlcore.training.errors import JobError
 
 VERSION = 1
-KINDS = ("train", "explain", "evaluate", "score", "report")
+KINDS = ("train", "lr_test", "explain", "evaluate", "score", "report")
 # Kinds whose classifiers stand elsewhere than under "classifier": each set of maps, each entry names its own.
 LISTED = {"score": "sets", "report": "reports"}
 PARTS = ("train", "annotation_pool", "validation", "test")
@@ -118,8 +118,8 @@ def parse(raw: Mapping[str, Any]) -> Job:
     _refuse_unknown_parts(parts)
     _refuse_shared_images(parts)
     _refuse_drawn_images_outside_training(parts)
-    # A copy that is tuned learns what the original says, not what the images are labelled.
-    _refuse_labels_outside(parts, classifier.num_classes, required=kind == "train" and not tunes(raw["recipe"]))
+    # A copy that is tuned, or an attention, learns what the classifier says, not what the images are labelled.
+    _refuse_labels_outside(parts, classifier.num_classes, required=kind in TRAINS and learns(raw["recipe"]))
     _refuse_absent_files(item for items in parts.values() for item in items)
     return Job(
         kind=kind,

@@ -91,7 +91,6 @@ def test_several_methods_bring_their_own_fields_under_their_names() -> None:
         ("explain", {"methods": []}, "methods", "Choose at least one"),
         ("explain", {"methods": ["grad_cam"], "rise.masks": 3}, "rise.masks", "no option"),
         ("explain", {"methods": "rise", "rise.masks": 0}, "rise.masks", "below the smallest"),
-        ("explain", {"methods": "grad_cam,tame"}, "methods", "TAME needs a trained attention module"),
         ("evaluate", {"method": "rise"}, "method", "not one of grad_cam, hires_cam"),
         ("score", {}, "metrics", "Choose at least one"),
         ("score", {"metrics": "accuracy"}, "metrics", "not one of"),
@@ -176,7 +175,11 @@ def test_what_tuning_brought_leaves_other_runs_as_they_were() -> None:
     assert gradient_norm({"objective": "harmony", "metric": "focus"}) == 0
 
 
-@pytest.mark.parametrize(("objective", "select"), [("harmony", "best_accuracy"), ("supervised", "best_score")])
+@pytest.mark.parametrize(
+    ("objective", "select"),
+    [("harmony", "best_accuracy"), ("supervised", "best_score"), ("tame", "best_accuracy"),
+     ("tame", "best_attention_iou")],
+)
 def test_a_score_chooses_where_there_is_one(objective: str, select: str) -> None:
     with pytest.raises(RecipeError) as caught:
         clean("train", {"objective": objective, "select": select})
@@ -209,3 +212,57 @@ def test_a_form_takes_the_defaults_of_the_objective_that_was_chosen_anew() -> No
     shown = {"objective": "harmony", "metric": "rma", "learning_rate": "0.0001", "epochs": "7", "flip": "yes"}
     shown |= {"batch_size": "32", "select": "best_accuracy", "max_steps": "20000"}
     assert follow(shown) == {"objective": "harmony", "metric": "rma", "epochs": "7"}
+
+
+def test_a_trained_attention_has_the_published_settings_as_its_defaults() -> None:
+    recipe = clean("train", {"objective": "tame"})
+    published = {
+        "epochs": 8, "batch_size": 32, "optimizer": "sgd", "nesterov": True, "momentum": 0.95, "learning_rate": 1e-3,
+        "weight_decay": 5e-4, "schedule": "one_cycle", "resize": "crop", "random_crop": True, "flip": True,
+        "select": "last", "variant": "default", "preset": "default", "layers": "",
+    }  # fmt: skip
+    assert {name: recipe[name] for name in published} == published
+    assert all(line.is_default for line in differences("train", recipe) if line.field.name != "objective")
+    chosen = next(field for field in fields_for("train", {"objective": "tame"}) if field.name == "select")
+    assert dict(chosen.choices)["best_score"] == "the lowest average drop at 50 %"
+    assert follow(recipe | {"objective": "supervised", "learning_rate": 0.02})["learning_rate"] == 0.02
+    assert not {"nesterov", "schedule", "random_crop"} & set(follow(recipe | {"objective": "supervised"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"layers": "layer4"}, "2 to 4 layers, not 1"),
+        ({"layers": "a,b,c,d,e"}, "2 to 4 layers, not 5"),
+        ({"layers": "a,,b"}, "a layer of no name"),
+        ({"layers": "a, b", "variant": "l_cam"}, "L-CAM reads one layer, not 2"),
+    ],
+)
+def test_layers_that_cannot_be_are_named(values: dict, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        clean("train", {"objective": "tame"} | values)
+    assert list(caught.value.errors) == ["layers"]
+    assert words in caught.value.errors["layers"]
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"low": 1.0, "high": 0.1}, "high"),
+        ({"steps": 1}, "steps"),
+        ({"beta": 1.0}, "beta"),
+        ({"stop_at": 1.0}, "stop_at"),
+        ({"optimizer": "sgd", "nesterov": True, "momentum": 0}, "nesterov"),
+    ],
+)
+def test_a_learning_rate_test_that_cannot_be_is_named(values: dict, field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        clean("lr_test", values)
+    assert list(caught.value.errors) == [field]
+
+
+def test_a_learning_rate_test_has_the_recipe_of_a_training_run_and_its_range() -> None:
+    recipe = clean("lr_test", {"objective": "tame"})
+    ranged = {"low": 1e-8, "high": 10.0, "beta": 0.999, "stop_at": 4.0, "steps": 0}
+    assert {name: recipe.pop(name) for name in ranged} == ranged
+    assert recipe == clean("train", {"objective": "tame"})
