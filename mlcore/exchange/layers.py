@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,13 @@ DEEPEST = 65_535
 def is_signed(explanation: Explanation) -> bool:
     """Whether blue means something in its set: the method's maps say "against", unless its options clamp them."""
     made = explanation.set
-    spec = METHODS.get(made.method)
-    clamped = made.preset == "harmony" or (made.options or {}).get("channels") == "abs_sum"
+    return has_sign(made.method, {"preset": made.preset} | (made.options or {}))
+
+
+def has_sign(method: str, options: Mapping[str, Any]) -> bool:
+    """Whether maps of this method with these options say "against", too."""
+    spec = METHODS.get(method)
+    clamped = options.get("preset") == "harmony" or options.get("channels") == "abs_sum"
     return spec is not None and spec.signed and not clamped
 
 
@@ -53,13 +60,15 @@ def strengths(explanation: Explanation, size: tuple[int, int], scale: float | No
     """
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise ValueError("A scale is a positive number.")
-    raw = finite_map(explanation)
     signed = is_signed(explanation)
+    return enlarged(finite_map(explanation), size, signed, scale), signed
+
+
+def enlarged(raw: NDArray, size: tuple[int, int], signed: bool, scale: float | None = None) -> FloatMap:
+    """A map (h, w) without values that are not finite, as `strengths` gives that of an explanation."""
     values = bilinear(raw if signed else np.maximum(raw, 0), size)
     reach = float(np.abs(values).max()) if scale is None else scale
-    if reach > 0:
-        values = np.clip(values / np.float32(reach), -1, 1)
-    return values, signed
+    return np.clip(values / np.float32(reach), -1, 1) if reach > 0 else values
 
 
 def longer_side(explanation: Explanation, side: int) -> tuple[int, int]:
@@ -78,7 +87,11 @@ def layer(
         raise ValueError(f"“{style}” is not a style. Known: {', '.join(STYLES)}.")
     if colours not in COLOURS:
         raise ValueError(f"“{colours}” is not a colour map. Known: {', '.join(COLOURS)}.")
-    values, signed = strengths(explanation, size, scale)
+    return drawn(*strengths(explanation, size, scale), style, colours)
+
+
+def drawn(values: FloatMap, signed: bool, style: str, colours: str) -> Pictures.Image:
+    """The picture of `layer`, of strengths (H, W)."""
     if style == "spotlight":
         return _indexed(np.rint(np.abs(values) * 255), np.zeros((256, 3), np.uint8), bytes(range(255, -1, -1)))
     diverging = signed or colours == SIGNED
@@ -148,12 +161,12 @@ def _indexed(places: NDArray, table: NDArray[np.uint8], alpha: bytes | None = No
 
 
 def _lines(values: FloatMap, table: NDArray[np.uint8], diverging: bool) -> Pictures.Image:
-    drawn = Pictures.new("RGBA", (values.shape[1], values.shape[0]), (0, 0, 0, 0))
+    lines = Pictures.new("RGBA", (values.shape[1], values.shape[0]), (0, 0, 0, 0))
     for sign in (1, -1) if diverging else (1,):
         reached = np.rint(np.maximum(sign * values, 0) * 255)
         for level in LEVELS:
             place = 128 + sign * min(127, (level + 64) // 2) if diverging else min(255, level + 64)
             red, green, blue = table[place].tolist()
             # Drawn small on a page: one pixel would be no line any more.
-            drawn = draw_border(drawn, reached > level, (red, green, blue), least=1)
-    return drawn
+            lines = draw_border(lines, reached > level, (red, green, blue), least=1)
+    return lines
