@@ -133,8 +133,11 @@ CELERY_TASK_ROUTES = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
-# Processes that share one training run on this machine, by torchrun: the number of its GPUs.
-RUN_PROCESSES = env.int("RUN_PROCESSES", default=1)
+# The most processes that share a training run on a machine, and their number where its recipe leaves it open; 0: one
+# for each device of the worker.
+RUN_PROCESSES = env.int("RUN_PROCESSES", default=0)
+# Where the machines of a run may meet: what answers there is trusted like this program itself.
+RUN_RENDEZVOUS_HOSTS = [name.lower() for name in env.list("RUN_RENDEZVOUS_HOSTS", default=["127.0.0.1", "localhost"])]
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "mlcore.tasks.sweep_runs", "schedule": 30.0},
     "sweep-inquiries": {"task": "mlcore.tasks.sweep_inquiries", "schedule": 15.0},

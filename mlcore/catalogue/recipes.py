@@ -23,6 +23,7 @@ from mlcore.catalogue.recipe_fields import (
     TRAIN,
     choices_of,
 )
+from mlcore.catalogue.scale import scale_errors
 from mlcore.catalogue.schedule import epochs_of
 from mlcore.catalogue.several import BEST_BY_PRECISION, several, why_not_several
 from mlcore.catalogue.spec import Spec
@@ -242,6 +243,8 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
         errors["architecture"] = f"“{recipe['architecture']}” is neither a torchvision classifier nor sixconv."
     if kind in TRAINS:
         errors |= _of_labels_and_schedule(recipe)
+    if kind == "train":
+        errors |= scale_errors(recipe)
     if kind in TRAINS and tunes(recipe):
         try:
             options_of(recipe["metric"], recipe["metric_options"])

@@ -7,8 +7,8 @@ from mlcore.catalogue.tuning import TRAINS, learns, makes_attention
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
 from mlcore.runs.manifest import ALL, Manifest, entries_of
-from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.processes import scale_refusals
+from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.score_checks import score_refusals
 from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth

@@ -4,39 +4,47 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
-import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from mlcore.runs.processes import Launch
+
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "BROKER_URL", "STORAGE_URL")
 STDERR = "stderr.txt"
-TAIL_BYTES = 4000
+TAIL_BYTES = 12_000
+ENDINGS = ("result", "failed", "cancelled")
+EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")  # torchrun's list of the processes that failed
 WAITING = 1000  # events; a slow database slows the child instead of filling the memory
 GOODBYE_SECONDS = 10.0
+ALONE = Launch()
 
 
 class Child:
     """`python -m mlcore.training.launch JOB.json`, whose events are read by a thread.
 
-    With several `processes` (one a device of this machine) torchrun starts them; the first one speaks for all.
+    With several processes torchrun starts them; the first one speaks for all, and one that fails for itself.
     """
 
-    def __init__(self, job_file: Path, *, processes: int = 1) -> None:
+    def __init__(self, job_file: Path, *, launch: Launch = ALONE, environment: Mapping[str, str] | None = None) -> None:
+        self.launch = launch
+        self._ending: dict[str, Any] | None = None
         self._stderr_path = job_file.with_name(STDERR)
         with self._stderr_path.open("ab") as stderr:
             self.process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-                [*_launcher(processes), "mlcore.training.launch", str(job_file)],
+                [*launch.command(), "mlcore.training.launch", str(job_file)],
                 # A pipe that closes with us: the child ends when this process does, however it ends.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=settings.BASE_DIR,
-                env=_environment(),
+                env=_environment() | dict(environment or {}),
                 # Ctrl-C in a terminal goes to this process, which then asks the child in its own time.
                 start_new_session=True,
             )
@@ -99,8 +107,16 @@ class Child:
             if not isinstance(event, dict) or "event" not in event:
                 # The last line of a killed process may be cut short.
                 event = {"event": "log", "level": "warning", "text": f"Not understood: {raw[:200]!r}"}
-            self._events.put(event)
+            if event["event"] not in ENDINGS or self._says_more(event):
+                self._events.put(event)
         self._events.put(None)
+
+    def _says_more(self, ending: dict[str, Any]) -> bool:
+        """Of several processes the first to fail knows why; the others only lose it, and one may say so before."""
+        if self._ending is not None and not self._ending.get("lost"):
+            return False
+        self._ending = ending
+        return True
 
     def _let_reader_end(self) -> None:
         # A reader that waits for room would never see the end of the stream.
@@ -117,28 +133,33 @@ class Child:
                     stream.close()
 
 
-def _launcher(processes: int) -> list[str]:
-    if processes <= 1:
-        return [sys.executable, "-m"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, "--nproc-per-node", str(processes), "-m"]
-
-
 def _environment() -> dict[str, str]:
     # It reads files and computes: no business with keys, database or queue.
     kept = {key: value for key, value in os.environ.items() if key not in SECRETS}
     return kept | {"OMP_WAIT_POLICY": kept.get("OMP_WAIT_POLICY", "passive"), "PYTHONUNBUFFERED": "1"}
 
 
-def why_it_died(status: int, stderr: list[str]) -> str:
-    """One sentence for a process that ended without saying why."""
+def why_it_died(status: int, stderr: list[str], launch: Launch = ALONE) -> str:
+    """One sentence for processes that ended without saying why."""
+    who = "The training process"
+    if launch.several:
+        who = f"One of {launch.processes} processes" if launch.processes > 1 else "The process of this machine"
+        # torchrun itself ends with 1; what it ended others by (15) is no reason.
+        codes = [int(code) for entry in stderr for code in EXIT_CODE.findall(entry)]
+        signals = [code for code in codes if code < 0]
+        status = next((code for code in signals if code != -signal.SIGTERM), signals[0] if signals else status)
     if status < 0:
         if -status == signal.SIGKILL:
-            return "The training process was ended by the system (signal 9), perhaps for want of memory."
+            return f"{who} was ended by the system (signal 9), perhaps for want of memory."
         try:
             name = signal.Signals(-status).name
         except ValueError:
             name = "unknown"
-        return f"The training process was ended by signal {-status} ({name})."
+        return f"{who} was ended by signal {-status} ({name})."
+    if launch.several and any("Rendezvous" in entry and "Error" in entry for entry in stderr):
+        return (
+            f"The {launch.nodes} machines of the run did not meet at {launch.rendezvous or 'their rendezvous'}: the "
+            "address must lead to one of them, and every other must have joined (manage.py join_run)."
+        )
     last = f" Its last words: {stderr[-1][:300]}" if stderr else ""
     return f"The training process ended with status {status} and no result.{last}"

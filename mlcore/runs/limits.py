@@ -33,8 +33,9 @@ DEFAULTS: dict[str, float] = {
     "INQUIRY_KEEP_SECONDS": 86_400.0,
     # Questions of one person that wait at the same time.
     "INQUIRY_MOST": 8,
-    # Processes that share a training run on this machine: one a device, by torchrun where there are several.
-    "PROCESSES": 1,
+    # The most processes that share a training run on a machine, and their number where its recipe leaves it open;
+    # 0: one a device.
+    "PROCESSES": 0,
 }
 
 

@@ -22,6 +22,7 @@ from mlcore.runs.job import build, folder_of, workdir_of
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.limits import limit
 from mlcore.runs.outputs import NewClassifier
+from mlcore.runs.processes import launch_of
 from mlcore.runs.queue import send
 from mlcore.runs.state import Claim, StaleAttempt
 from mlcore.runs.turns import OnWait, take_turn
@@ -95,15 +96,19 @@ class Attempt:
         job_file.write_text(json.dumps(build(run, self.claim)), "utf-8")
         self.intake = Intake(self.claim, run, workdir)
         self.intake.note(f"Attempt {self.claim.number} on {self.claim.worker}.")
-        # Maps and scores are made by one process; training is shared by as many as the worker was given.
-        child = Child(job_file, processes=int(limit("PROCESSES")) if run.kind == Run.Kind.TRAIN else 1)
+        # Maps and scores are made by one process; training is shared by as many as the recipe asks for.
+        launch = launch_of(run, self.claim.number)
+        if launch.nodes > 1:
+            others = f"{launch.nodes - 1} more" if launch.nodes > 2 else "one more machine"
+            self.intake.note(f"Waits at {launch.rendezvous} for {others} (manage.py join_run {str(run.uuid)[:8]}).")
+        child = Child(job_file, launch=launch)
         try:
             self._follow(child)
             status = child.wait()
         except BaseException:
             child.kill()
             raise
-        self._end(run, status, child.stderr_tail())
+        self._end(run, status, child)
 
     # --- while it runs ---
 
@@ -159,10 +164,11 @@ class Attempt:
 
     # --- when it has ended ---
 
-    def _end(self, run: Run, status: int, stderr: list[str]) -> None:
+    def _end(self, run: Run, status: int, child: Child) -> None:
         ending = self.intake.ending or {}
         self.intake.write()
-        if ending.get("event") == "result" and status == 0:
+        # The result is the last word, said when all is written: of several, another may still stumble on its way out.
+        if ending.get("event") == "result" and (status == 0 or child.launch.several):
             self._succeed(run, ending)
         elif self.stopping == "worker":
             state.hand_back(self.claim, "The worker was stopped; the run goes on from its checkpoint with the next.")
@@ -171,16 +177,19 @@ class Attempt:
             by = " from the keyboard" if self.stopping == "keyboard" else ""
             kept = " It can be resumed from its checkpoint." if _has_checkpoint(self.claim) else ""
             state.cancelled(self.claim, f"Cancelled{by}.{kept}")
-        elif ending.get("event") == "failed":
+        elif ending.get("event") == "failed" and not ending.get("lost"):
             state.fail(self.claim, str(ending.get("reason") or ""))
         elif ending.get("event") == "cancelled" and self.claim.number < limit("MAX_ATTEMPTS"):
             state.hand_back(self.claim, "The process was asked to stop from outside; the run goes on.", counted=True)
             send(run)
         else:
+            stderr = child.stderr_tail()
             for entry in stderr[-20:]:
                 self.intake.note(entry[:500], "warning")
             self.intake.write()
-            state.fail(self.claim, why_it_died(status, stderr))
+            why = why_it_died(status, stderr, child.launch)
+            lost = ending.get("lost") and "signal" not in why
+            state.fail(self.claim, str(ending.get("reason")) if lost else why)
 
     def _succeed(self, run: Run, ending: dict[str, Any]) -> None:
         made: NewClassifier | None = None

@@ -15,6 +15,7 @@ from mlcore.training.events import Emit, Reporter
 from mlcore.training.explain import explain
 from mlcore.training.job import Job, parse
 from mlcore.training.loop import train
+from mlcore.training.machine import others_are_gone
 from mlcore.training.report import report
 from mlcore.training.score import score
 
@@ -45,12 +46,16 @@ def run_job(job: Mapping[str, Any], emit: Emit, cancelled: Callable[[], bool] = 
         return CANCELLED
     except JobError as error:
         reporter.flush()
-        reporter.send("failed", reason=str(error))
+        # Said by whichever of several processes it is: the others would only miss it.
+        emit({"event": "failed", "reason": str(error)})
         return FAILED
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         reporter.flush()
-        reporter.send("failed", reason=_reason(error))
+        if others_are_gone(error):
+            reporter.send("failed", reason="The connection to the run's other processes was lost.", lost=True)
+        else:
+            emit({"event": "failed", "reason": _reason(error)})
         return FAILED
     reporter.flush()
     reporter.send("result", **result)

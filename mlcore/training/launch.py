@@ -49,12 +49,17 @@ def main(arguments: list[str]) -> int:
         emit({"event": "failed", "reason": f"The job file cannot be read ({error})."})
         return 1
     # Late, because loading torch takes seconds in which a stop has to be noticed too.
-    from mlcore.training.jobs import run_job
+    from mlcore.training.jobs import SUCCEEDED, run_job
+    from mlcore.training.machine import wait_for_main
 
     try:
-        return run_job(job, emit, stop.is_set)
+        status = run_job(job, emit, stop.is_set)
     except BrokenPipeError:
         return ORPHANED
+    if status == SUCCEEDED:
+        # The one that reports is still measuring; a machine that left now would look like one that is lost.
+        wait_for_main(stop.is_set)
+    return status
 
 
 def _end_with_parent(parent: int) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -28,6 +29,7 @@ PRECISIONS = ("no", "bf16", "fp16")
 BUCKET_BYTES = 32 << 20
 # Set by `manage.py join_run`: the processes of this machine leave reporting to those of another.
 JOINED = "HARMONY_JOINED"
+DONE = "harmony/done"
 
 
 @dataclass(slots=True)
@@ -160,6 +162,9 @@ def _buckets(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
         yield bucket
 
 
+_KEPT: Machine | None = None
+
+
 def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
     """Choose the device ("auto", "cpu", "cuda", "cuda:1", "mps") and the precision of this process.
 
@@ -194,11 +199,40 @@ def prepare(device: str = "auto", mixed_precision: str = "no") -> Machine:
     threads = os.environ.get("HARMONY_TORCH_THREADS")
     if threads:
         torch.set_num_threads(max(int(threads), 1))
-    machine = Machine(accelerator)
+    global _KEPT
+    machine = _KEPT = Machine(accelerator)
     # Which machine has the first rank is decided by the rendezvous; the one whose worker holds the run reports.
     joined = machine.from_all(bool(os.environ.get(JOINED)))
     machine.main = joined.index(False) if False in joined else 0
     return machine
+
+
+def others_are_gone(error: BaseException) -> bool:
+    """Whether a process failed because another one that it shares its work with is not there any more."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return False
+    if isinstance(error, dist.DistError):
+        return True
+    # gloo and some of NCCL speak through plain errors.
+    signs = ("gloo", "NCCL", "closed by peer", "reset by peer")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def wait_for_main(stop: Callable[[], bool]) -> None:
+    """At the end of a job: the process that reports says that it is done, the others wait until it does.
+
+    They do so over the store at which the processes met, not by a collective: nothing is torn when one leaves.
+    """
+    if _KEPT is None or _KEPT.processes == 1:
+        return
+    store = dist.distributed_c10d._get_default_store()
+    try:
+        if _KEPT.is_main:
+            store.set(DONE, "1")
+        while not _KEPT.is_main and not stop() and not store.check([DONE]):
+            time.sleep(0.2)
+    except RuntimeError:  # the store went with the machine that held it
+        return
 
 
 def fix_randomness(seed: int) -> None:
