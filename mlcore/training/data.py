@@ -34,11 +34,13 @@ NORMALISATIONS = ("imagenet", "none")
 
 @dataclass(slots=True, frozen=True)
 class Augmentation:
-    """What chance does to a training picture. `flip_moves_maps=False` is GRADIA's released way."""
+    """What chance does to a training picture. `flip_moves_maps=False` is GRADIA's released way. any_annotation: of an
+    image with several labels, the label is that of one of its annotations; otherwise of the first."""
 
     flip: bool = False
     random_crop: bool = False
     flip_moves_maps: bool = True
+    any_annotation: bool = False
 
 
 NO_AUGMENTATION = Augmentation()
@@ -98,6 +100,7 @@ class RawBatch:
     """A batch as it leaves the loader: bytes on the CPU, `positions` in the frames' items.
 
     images (B, S, S, 3) uint8; maps (B, S, S) int8 and has_map (B,); truths (B, S, S) bool and has_truth (B,).
+    targets (B, K) float32, 1 for every label of an image, where images have several.
     """
 
     positions: list[int]
@@ -110,13 +113,14 @@ class RawBatch:
     has_truth: Tensor
     w_p: Tensor
     w_a: Tensor
+    targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory (called by the loader)."""
-        for name in ("images", "labels", "maps", "has_map", "w_p", "w_a"):
+        for name in ("images", "labels", "maps", "has_map", "w_p", "w_a", "targets"):
             value = getattr(self, name)
             if value is not None:
                 setattr(self, name, value.pin_memory())
@@ -133,6 +137,7 @@ class RawBatch:
             w_p=self.w_p.to(device, non_blocking=True),
             w_a=self.w_a.to(device, non_blocking=True),
             ids=self.ids,
+            targets=None if self.targets is None else self.targets.to(device, non_blocking=True),
         )
 
 
@@ -149,10 +154,12 @@ def to_input(images: Tensor, normalise: str, *, channels_last: bool = False) -> 
 
 
 class BatchDataset(Dataset[RawBatch]):
-    """Batches by their positions: `dataset[[3, 0, 7]]` is a batch of three."""
+    """Batches by their positions: `dataset[[3, 0, 7]]` is a batch of three. classes: of the targets; 0: there are none,
+    images have one label each."""
 
-    def __init__(self, frames: Frames, *, seed: int, epoch: int, augmentation: Augmentation) -> None:
+    def __init__(self, frames: Frames, *, seed: int, epoch: int, augmentation: Augmentation, classes: int = 0) -> None:
         self.frames = frames
+        self.classes = classes
         self.seed = seed
         self.epoch = epoch
         self.augmentation = augmentation
@@ -184,7 +191,7 @@ class BatchDataset(Dataset[RawBatch]):
             positions=list(positions),
             ids=[item.id for item in items],
             images=torch.from_numpy(images),
-            labels=torch.tensor([-1 if item.label is None else item.label for item in items]),
+            labels=torch.tensor([self._label(item) for item in items]),
             maps=None if maps is None else torch.from_numpy(maps),
             has_map=torch.from_numpy(has_map),
             truths=None if truths is None else torch.from_numpy(truths),
@@ -192,7 +199,22 @@ class BatchDataset(Dataset[RawBatch]):
             w_p=torch.tensor([item.w_p for item in items], dtype=torch.float32),
             # Weight without a map has nothing to act on (definitions §2: no drawn map, w_a = 0).
             w_a=torch.tensor(weights, dtype=torch.float32),
+            targets=self._targets(items),
         )
+
+    def _label(self, item: Item) -> int:
+        if self.augmentation.any_annotation and item.labels:
+            return item.labels[below(draw(self.seed, self.epoch, item.chance_key, "annotation"), len(item.labels))]
+        return -1 if item.label is None else item.label
+
+    def _targets(self, items: Sequence[Item]) -> Tensor | None:
+        if not self.classes:
+            return None
+        targets = torch.zeros(len(items), self.classes)
+        for row, item in enumerate(items):
+            had = item.labels or (() if item.label is None else (item.label,))
+            targets[row, list(had)] = 1.0
+        return targets
 
     def _chance(self, name: str, frame: Frame) -> tuple[int, int, bool]:
         """(left, top) of the cut and whether to flip."""
@@ -233,6 +255,7 @@ class BatchLoader:
         pin_memory: bool = False,
         rank: int = 0,
         processes: int = 1,
+        classes: int = 0,
     ) -> None:
         if batch_size < 1:
             raise JobError(f"The batch size must be 1 or more, not {batch_size}.")
@@ -245,6 +268,7 @@ class BatchLoader:
         self.workers = workers
         self.pin_memory = pin_memory
         self.rank, self.processes = rank, processes
+        self.classes = classes
         self._batches = batches_of(len(frames), batch_size)
 
     def __len__(self) -> int:
@@ -257,7 +281,9 @@ class BatchLoader:
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[RawBatch]:
         """Batches of an epoch, from batch `start` on."""
-        dataset = BatchDataset(self.frames, seed=self.seed, epoch=epoch, augmentation=self.augmentation)
+        dataset = BatchDataset(
+            self.frames, seed=self.seed, epoch=epoch, augmentation=self.augmentation, classes=self.classes
+        )
         order = self.order(epoch, start)
         if not order:
             return iter(())

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from mlcore.attribution.base import class_scores, untouched
 from mlcore.catalogue import MethodSpec, own_options, upgrade
 from mlcore.catalogue.methods import METHODS
+from mlcore.catalogue.several import several
 from mlcore.objectives.batch import Batch
 from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.events import Reporter
 from mlcore.training.explain_shards import SHARD_MAPS, Numbers, Shards
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import Machine, fix_randomness, versions
+from mlcore.training.predictions import prediction_rows
 from mlcore.training.results import PREDICTION_ROWS
 from mlcore.training.setup import loader_of, machine_of, model_of, resolve
 
@@ -165,7 +167,7 @@ def _explain_all(
     reporter: Reporter,
     cancelled: Callable[[], bool],
 ) -> None:
-    said = Said(reporter)
+    said = Said(reporter, several=several(job.recipe))
     loader = loader_of(job, machine, items, reporter, keep=False)
     for raw in loader.epoch():
         batch = raw.to_batch(
@@ -211,17 +213,13 @@ def _explain_batch(way: Way, machine: Machine, model: nn.Module, batch: Batch, c
 class Said:
     """What the classifier says about the images, reported a thousand at a time."""
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter = reporter
+    def __init__(self, reporter: Reporter, *, several: bool = False) -> None:
+        self.reporter, self.several = reporter, several
         self._rows: list[dict[str, Any]] = []
 
     def add(self, ids: list[str], logits: Tensor) -> None:
         """Class scores (B, K) of images."""
-        confidences, classes = logits.softmax(dim=1).max(dim=1)
-        self._rows += [
-            {"image": name, "label": label, "confidence": confidence}
-            for name, label, confidence in zip(ids, classes.tolist(), confidences.tolist(), strict=True)
-        ]
+        self._rows += prediction_rows(ids, logits, several=self.several)
         if len(self._rows) >= PREDICTION_ROWS:
             self.flush()
 

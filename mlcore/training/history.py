@@ -49,7 +49,10 @@ def fingerprint(job: Job) -> str:
         "seed": job.seed,
         "classifier": [classifier.architecture, classifier.num_classes, classifier.padding],
         "parts": {
-            name: [[item.id, item.label, item.w_p, item.w_a, item.map is not None] for item in items]
+            # Where images have one label each, as it always was: checkpoints of older runs are taken up.
+            name: [
+                [item.id, list(item.labels) or item.label, item.w_p, item.w_a, item.map is not None] for item in items
+            ]
             for name, items in sorted(job.parts.items())
             if name != "test"
         },

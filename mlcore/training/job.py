@@ -21,6 +21,7 @@ PARTS = ("train", "annotation_pool", "validation", "test")
 class Item:
     """An image with what is known of it.
 
+    `labels` are the classes of its annotations, one each, where images have several; `label` is then the first.
     `map` is supervision (a mask file), `truth` and `boxes` are references for evaluation; `boxes` are
     (x0, y0, x1, y1) in pixels of the image; `difficult` says that all of them are. `w_p` and `w_a` weigh prediction
     and attention (definitions §2).
@@ -36,6 +37,7 @@ class Item:
     truth: str | None = None
     key: str = ""
     difficult: bool = False
+    labels: tuple[int, ...] = ()
 
     @property
     def chance_key(self) -> str:
@@ -163,10 +165,12 @@ def classifier_spec(raw: Mapping[str, Any]) -> ClassifierSpec:
 def _item(raw: Mapping[str, Any], part: str) -> Item:
     try:
         boxes = raw.get("boxes")
+        labels = tuple(int(label) for label in raw.get("labels") or ())
+        first = labels[0] if labels else raw.get("label")
         return Item(
             id=str(raw["id"]),
             path=str(raw["path"]),
-            label=None if raw.get("label") is None else int(raw["label"]),
+            label=None if first is None else int(first),
             map=raw.get("map") or None,
             boxes=None if boxes is None else tuple(_box(box) for box in boxes),
             w_p=float(raw.get("w_p", 1.0)),
@@ -174,6 +178,7 @@ def _item(raw: Mapping[str, Any], part: str) -> Item:
             truth=raw.get("truth") or None,
             key=str(raw.get("key") or ""),
             difficult=bool(raw.get("difficult")),
+            labels=labels,
         )
     except KeyError as error:
         raise JobError(f"An image of the part “{part}” lacks “{error.args[0]}”.") from error
@@ -218,11 +223,11 @@ def _refuse_drawn_images_outside_training(parts: Mapping[str, list[Item]]) -> No
 def _refuse_labels_outside(parts: Mapping[str, list[Item]], count: int, *, required: bool) -> None:
     for name, items in parts.items():
         for item in items:
-            if item.label is None:
-                if required:
-                    raise JobError(f"The image {item.id} of the part “{name}” has no label.")
-            elif not 0 <= item.label < count:
-                raise JobError(f"The image {item.id} has label {item.label}; the labels are 0 to {count - 1}.")
+            if item.label is None and required:
+                raise JobError(f"The image {item.id} of the part “{name}” has no label.")
+            for label in item.labels or (item.label,):
+                if label is not None and not 0 <= label < count:
+                    raise JobError(f"The image {item.id} has label {label}; the labels are 0 to {count - 1}.")
 
 
 def _refuse_absent_files(items: Iterable[Item]) -> None:

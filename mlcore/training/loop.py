@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlcore.catalogue.several import BEST_BY_PRECISION, several
 from mlcore.catalogue.tuning import gradient_norm
 from mlcore.training import checkpoints
 from mlcore.training.compiling import compiled
@@ -140,6 +141,8 @@ class TrainingRun:
         joined = f", {pool} of them from the annotation pool" if pool else ""
         weighted = sum(item.w_a > 0 for item in self.items)
         looked = f" {weighted} carry attention supervision." if weighted else ""
+        if several(self.job.recipe) and self.selection.rule in BEST_BY_PRECISION:
+            looked += f" Images have several labels: the epoch with {BEST_BY_PRECISION[self.selection.rule]} is kept."
         began = f" Resumed after step {self.step}." if self.step else ""
         return f"Training on {len(self.items)} images{joined}, {len(self.loader)} steps an epoch.{looked}{began}"
 
@@ -202,7 +205,8 @@ class TrainingRun:
         """The end of an epoch: measured and saved here, unless the run is measured by steps."""
         learns = self.trained is self.model and any(item.label is not None for item in self.items)
         if self.tally.images and learns:
-            self._metric("train", "accuracy", self.tally.accuracy)
+            name = "highest_is_a_label" if several(self.job.recipe) else "accuracy"
+            self._metric("train", name, self.tally.accuracy)
         if not self.evaluate_steps:
             self._evaluate(self.epoch + 1)
         said = self.waiting.sentence(self.epoch + 1)

@@ -1,4 +1,4 @@
-"""Looking at a part with a classifier as it is: predictions, accuracy, and how its maps fit the references."""
+"""Looking at a part with a classifier as it is: predictions, how right they are, and how maps fit the references."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from torch.nn import functional
 from mlcore.attribution.grad_cam import GradCAM
 from mlcore.metrics.accuracy import Accuracy
 from mlcore.metrics.attention_iou import AttentionIoU
+from mlcore.metrics.average_precision import MeanAveragePrecision
 from mlcore.metrics.base import MapMetric, Metric
 from mlcore.metrics.content_heat_map import ContentHeatMap
 from mlcore.metrics.pointing import PointingGame
+from mlcore.objectives.classification import binary_cross_entropy
 from mlcore.training.data import BatchLoader, RawBatch
 from mlcore.training.errors import Cancelled
 from mlcore.training.machine import Machine
 from mlcore.training.pictures import reference_in_window
+from mlcore.training.predictions import prediction_rows
 
 NO_REFERENCE = "no mask or box"
 
@@ -33,6 +36,8 @@ class Viewing:
     maps: make the predicted class's map and measure attention IoU at `thresholds` where a reference exists.
     pointing_tolerance: also measure the content heat map and play the pointing game, the latter on the true
         class's map (None: neither). relu: of the map.
+    bce_weight: images have several labels, and the loss is so many times the binary cross-entropy. Then mean average
+        precision stands in place of accuracy, and all maps are of the first annotation's class, as the references are.
     """
 
     normalise: str = "imagenet"
@@ -44,6 +49,7 @@ class Viewing:
     preset: str = "default"
     elementwise: bool = False
     relu: bool = True
+    bce_weight: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +111,8 @@ def _measure(
 ) -> Measurement:
     items = loader.frames.items
     referenced = viewing.maps and any(item.has_reference for item in items)
-    accuracy = Accuracy()
+    several = viewing.bce_weight is not None
+    accuracy: Accuracy | MeanAveragePrecision = MeanAveragePrecision() if several else Accuracy()
     on_maps: list[MapMetric] = [
         AttentionIoU(threshold, relu=viewing.relu) for threshold in dict.fromkeys(viewing.thresholds)
     ]
@@ -125,20 +132,18 @@ def _measure(
         batch = raw.to_batch(machine.device, viewing.normalise, channels_last=viewing.channels_last)
         with torch.no_grad(), machine.autocast():
             if cam is not None:
-                logits, maps = cam.forward(batch.images, _predicted, create_graph=False)
+                asked = _first_annotation(batch.labels) if several else _predicted
+                logits, maps = cam.forward(batch.images, asked, create_graph=False)
             else:
                 logits, maps = _plain(model(batch.images)), None
         logits = logits.float().cpu()
         labelled = raw.labels >= 0
         names = [name for name, known in zip(raw.ids, labelled.tolist(), strict=True) if known]
         if names:
-            accuracy.update(logits[labelled], raw.labels[labelled], names)
-            losses.append(functional.cross_entropy(logits[labelled], raw.labels[labelled], reduction="none"))
-        confidences, classes = logits.softmax(dim=1).max(dim=1)
-        found.predictions += [
-            {"image": name, "label": label, "confidence": confidence}
-            for name, label, confidence in zip(raw.ids, classes.tolist(), confidences.tolist(), strict=True)
-        ]
+            told = raw.labels if raw.targets is None else raw.targets
+            accuracy.update(logits[labelled], told[labelled], names)
+            losses.append(_losses(logits[labelled], told[labelled], viewing.bce_weight))
+        found.predictions += prediction_rows(raw.ids, logits, several=several)
         if cam is not None:
             for name, has in zip(raw.ids, raw.has_truth.tolist(), strict=True):
                 if not has:
@@ -152,7 +157,8 @@ def _measure(
             for metric in on_maps:
                 metric.update(maps[seen], raw.truths[seen], marked)
             if at_own_size is not None:
-                _at_own_size(*at_own_size, cam, machine, batch.images, maps, logits, raw, loader)
+                other = None if several else cam
+                _at_own_size(*at_own_size, other, machine, batch.images, maps, logits, raw, loader)
         if progress is not None:
             progress(number + 1, len(loader))
     found.loss = torch.cat(losses).mean().item() if losses else None
@@ -161,6 +167,18 @@ def _measure(
 
 def _predicted(logits: Tensor) -> Tensor:
     return logits.argmax(dim=1)
+
+
+def _first_annotation(labels: Tensor) -> Callable[[Tensor], Tensor]:
+    """The class whose map is made: the label, the predicted class where there is none."""
+    return lambda logits: torch.where(labels >= 0, labels, _predicted(logits))
+
+
+def _losses(logits: Tensor, told: Tensor, bce_weight: float | None) -> Tensor:
+    """(B,) losses, from labels (B,) or, where images have several, targets (B, K)."""
+    if bce_weight is None:
+        return functional.cross_entropy(logits, told, reduction="none")
+    return bce_weight * binary_cross_entropy(logits, told)
 
 
 def _plain(output: Any) -> Tensor:
@@ -178,7 +196,8 @@ def _at_own_size(
     raw: RawBatch,
     loader: BatchLoader,
 ) -> None:
-    """The pointing game asks where the TRUE class is; only wrongly predicted images need another map."""
+    """The pointing game asks where the TRUE class is; only wrongly predicted images need another map. cam: makes it;
+    None where the maps are of the true class already."""
     rows = (raw.has_truth & (raw.labels >= 0)).nonzero()[:, 0]
     wrong = rows[logits[rows].argmax(dim=1) != raw.labels[rows]]
     of_the_truth = maps.clone()

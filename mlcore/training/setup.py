@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mlcore.catalogue.objectives import OBJECTIVES
+from mlcore.catalogue.several import several
 from mlcore.catalogue.tuning import needs_objects
 from mlcore.objectives.base import Objective
 from mlcore.training.classifiers import build
@@ -80,6 +81,7 @@ def augmentation_of(job: Job) -> Augmentation:
         flip=bool(job.option("flip", False)),
         random_crop=bool(job.option("random_crop", False)),
         flip_moves_maps=job.option("preset", "default") != "gradia",
+        any_annotation=several(job.recipe),
     )
 
 
@@ -133,6 +135,7 @@ def loader_of(
         pin_memory=machine.device.type == "cuda",
         rank=machine.rank if training else 0,
         processes=machine.processes if training else 1,
+        classes=job.classifier.num_classes if several(job.recipe) else 0,
     )
 
 
@@ -143,5 +146,6 @@ def viewing_of(job: Job, **changes: Any) -> Viewing:
         "channels_last": bool(job.option("channels_last", False)),
         "layer": job.option("layer"),
         "relu": bool(job.option("evaluation_relu", True)),
+        "bce_weight": float(job.option("bce_weight", 80.0)) if several(job.recipe) else None,
     }
     return Viewing(**options | changes)

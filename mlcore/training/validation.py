@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from mlcore.metrics.attention_iou import AttentionIoU
+from mlcore.metrics.average_precision import MeanAveragePrecision
 from mlcore.objectives.base import Objective
 from mlcore.training.errors import JobError
 from mlcore.training.events import Reporter
@@ -23,7 +24,7 @@ class Validation:
 
     An objective that measures for itself (`Objective.measure`) is asked for its own figures alone: both classifiers see
     a batch once, and accuracy waits for the end. Every other run is measured by accuracy and, where maps cost next to
-    nothing or are needed, attention IoU.
+    nothing or are needed, attention IoU. Where images have several labels, mean average precision is their accuracy.
     """
 
     def __init__(self, job: Job, machine: Machine, model: nn.Module, objective: Objective, rule: str) -> None:
@@ -64,7 +65,8 @@ class Validation:
             cancelled=self.cancelled,
         )
         figures = {"loss": found.loss} | {name: found.value(name) for name in found.metrics}
-        point = Point(number, figures.get("accuracy"), figures.get(AttentionIoU(self.threshold).name))
+        accuracy = figures.get("accuracy", figures.get(MeanAveragePrecision.name))
+        point = Point(number, accuracy, figures.get(AttentionIoU(self.threshold).name))
         return point, {name: value for name, value in figures.items() if value is not None}
 
     def _own(self, number: int) -> tuple[Point, dict[str, float]]:
