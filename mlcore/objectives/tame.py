@@ -22,8 +22,9 @@ from mlcore.attribution.layers import find_layer
 from mlcore.attribution.maps import upsample
 from mlcore.attribution.tame import VARIANTS, TAMEAttention
 from mlcore.metrics.inputs import NORMALISATIONS
-from mlcore.objectives.base import Loss, Objective
+from mlcore.objectives.base import Loss, Objective, count_reduce
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.shares import images_of_step
 
 Variant = Literal["default", "no_skip", "no_skip_no_norm", "sigmoid", "l_cam"]
 Preset = Literal["default", "tame"]
@@ -117,7 +118,10 @@ class TAMETraining(Objective):
         wide = seen.float() if seen.dtype.itemsize < 4 else seen
         classification = F.cross_entropy(wide, labels)
         area, variation = area_term(maps), total_variation(maps)
-        weight = VARIATION_WEIGHT * (1 if self.all_pairs else len(images))
+        # B of λ is the whole step's, and so are the means, where several processes have a part each.
+        here = area.new_tensor(float(len(images)))
+        fair = here / count_reduce(here, "images")
+        weight = fair * VARIATION_WEIGHT * (1 if self.all_pairs else images_of_step(len(images), area))
         terms = {
             "classification": classification.detach(),
             "area": area.detach(),
@@ -125,7 +129,9 @@ class TAMETraining(Objective):
             "kept": (seen.detach().argmax(dim=1) == labels).to(wide.dtype).mean(),
         }
         return Loss(
-            CLASSIFICATION_WEIGHT * classification + AREA_WEIGHT * area + weight * variation, terms, logits.detach()
+            fair * (CLASSIFICATION_WEIGHT * classification + AREA_WEIGHT * area) + weight * variation,
+            terms,
+            logits.detach(),
         )
 
     def _read(self, model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
