@@ -25,18 +25,18 @@ def reported_by(run: Run) -> list[dict[str, Any]]:
     scores = run.scores.order_by().values_list("explanation_set", "classifier", "metric")
     of_sets: dict[int, set[str]] = defaultdict(set)
     counted: set[int] = set()
-    for one, classifier, metric in scores:
+    for one, of, metric in scores:
         if one is not None:
             of_sets[one].add(metric)
         elif metric == "accuracy":
-            counted.add(classifier)
+            counted.add(of)
     sets: dict[int, list[ExplanationSet]] = defaultdict(list)
     for made in run.explanation_sets.select_related("classifier").order_by("pk"):
         sets[made.classifier_id].append(made)
     found = []
     for classifier in classifiers_of(run):
         read = as_it_reads(recipe, classifier)
-        of = sorted(sets[classifier.pk], key=lambda made: _place(made, recipe["methods"]))
+        judged = sorted(sets[classifier.pk], key=lambda made: _place(made, recipe["methods"]))
         found.append(
             {
                 "id": str(classifier.uuid),
@@ -47,7 +47,7 @@ def reported_by(run: Run) -> list[dict[str, Any]]:
                 "sets": [
                     map_set(run, made, images, asks=True)
                     | {"metrics": [name for name in recipe["metrics"] if name not in of_sets[made.pk]]}
-                    for made in of
+                    for made in judged
                 ],
             }
         )

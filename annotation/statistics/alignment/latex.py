@@ -3,21 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_ESCAPED = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "×": r"$\times$", "−": "$-$", "\n": " ", "\r": " ",
-}  # fmt: skip
+from mlcore.exchange.latex import escaped
+
 _HEAD = (
     "Cell", "People", "Images", "Original", "Neither", "Tuned", "Alignment", r"95\,\% interval", "$p$", "$p$ (Holm)",
     "Gain",
 )  # fmt: skip
 _NOTHING = "--"
-
-
-def escaped(text: str) -> str:
-    """Text as LaTeX prints it, letter by letter, so that nothing in a name is a command."""
-    return "".join(_ESCAPED.get(letter, letter) for letter in text)
 
 
 def table(report: Mapping[str, Any], *, label: str = "tab:alignment") -> str:

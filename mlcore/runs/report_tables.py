@@ -1,0 +1,199 @@
+"""A report as files: CSV with every number, and a LaTeX table (package booktabs) with those that fit on a page."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from mlcore.exchange.latex import escaped
+from mlcore.runs.paired import Difference
+from mlcore.runs.report import ACCURACY, Cell, Column, Report, Row
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NOTHING = "--"
+CSV_COLUMNS = (
+    "classifier", "architecture", "method", "baseline", "layer", "preset", "target", "part", "metric", "better",
+    "unit", "value", "low", "high", "n", "left_out", "against", "difference", "difference_low", "difference_high",
+    "difference_n", "classifier_id", "explanation_set", "run",
+)  # fmt: skip
+
+
+def csv_text(report: Report) -> str:
+    """One line a classifier, method and metric, and one for each classifier's accuracy; values as they are stored.
+
+    What is missing is empty; names that a spreadsheet would run as a formula get an apostrophe in front.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(_csv_rows(report))
+    return stream.getvalue()
+
+
+def _csv_rows(report: Report) -> Iterable[dict[str, Any]]:
+    against = report.against.title if report.against else ""
+    told: set[int] = set()
+    for row in report.everything:
+        one = row.explained
+        for column, cell in zip(report.columns, row.cells, strict=True):
+            score = cell.score
+            if score is None or score.pk in told:
+                continue
+            told.add(score.pk)  # a classifier's accuracy stands in each of its rows
+            of_maps = column.name != ACCURACY
+            yield {
+                "classifier": _safe(row.who if of_maps else one.classifier.name),
+                "architecture": "" if row.any_classifier else one.classifier.architecture,
+                "method": one.method if of_maps else "",
+                "baseline": ("yes" if row.baseline else "no") if of_maps else "",
+                "layer": _safe(one.layer) if of_maps else "",
+                "preset": one.preset if of_maps else "",
+                "target": one.target if of_maps else "",
+                "part": score.part,
+                "metric": column.name,
+                "better": {True: "higher", False: "lower", None: ""}[column.higher],
+                "unit": column.unit,
+                **{name: _number(getattr(score, name)) for name in ("value", "low", "high", "n")},
+                "left_out": "; ".join(f"{reason}: {count}" for reason, count in score.left_out.items()),
+                "against": _safe(against),
+                **_apart(cell.apart),
+                "classifier_id": "" if row.any_classifier else one.classifier.uuid,
+                "explanation_set": one.uuid if of_maps else "",
+                "run": report.run.uuid,
+            }
+
+
+def _apart(found: Difference | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "difference": found.value,
+        "difference_low": _number(found.low),
+        "difference_high": _number(found.high),
+        "difference_n": found.n,
+    }
+
+
+def _number(value: float | None) -> Any:
+    return "" if value is None else value
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def latex_text(report: Report, *, label: str = "tab:report") -> str:
+    """One table of what was measured; published rows in a second one. Needs \\usepackage{booktabs}."""
+    return "\n".join([*_measured(report, label), *_published(report, f"{label}-published")])
+
+
+def _measured(report: Report, label: str) -> list[str]:
+    reference = f" Below: difference to {escaped(report.against.title)}, paired over images." if report.against else ""
+    lines = [
+        *_head(f"{_caption(report)}{reference}", label, len(report.columns)),
+        f"    Classifier & Method & {' & '.join(_column(column) for column in report.columns)} \\\\",
+    ]
+    for rows in report.groups:
+        lines.append(r"    \midrule")
+        before = ""
+        for row in rows:
+            lines += _lines(report, row, "" if row.who == before else row.who)
+            before = row.who
+    return [*lines, *_FOOT]
+
+
+def _lines(report: Report, row: Row, who: str) -> list[str]:
+    cells = list(zip(report.columns, row.cells, strict=True))
+    lines = [
+        f"    {escaped(who)} & {escaped(row.method)} & {' & '.join(_value(*pair) for pair in cells)} \\\\",
+        f"    & & {' & '.join(_interval(*pair) for pair in cells)} \\\\",
+    ]
+    if report.against is not None and row is not report.against:
+        lines.append(f"    & & {' & '.join(_difference(*pair) for pair in cells)} \\\\")
+    return lines
+
+
+def _published(report: Report, label: str) -> list[str]:
+    if not report.published:
+        return []
+    places = [place for place, _ in enumerate(report.columns) if any(one.figures[place] for one in report.published)]
+    source = escaped("; ".join(report.sources))
+    heads = " & ".join(_column(report.columns[place]) for place in places)
+    lines = [
+        *_head(f"Published figures of the same architectures, not measured here ({source}).", label, len(places)),
+        f"    Architecture & & {heads} \\\\",
+        r"    \midrule",
+    ]
+    for one in report.published:
+        figures = (one.figures[place] for place in places)
+        told = " & ".join(_NOTHING if figure is None else str(figure) for figure in figures)
+        lines.append(f"    {escaped(one.architecture)} & {escaped(one.row.title)} & {told} \\\\")
+    return [*lines, *_FOOT]
+
+
+_FOOT = (r"    \bottomrule", r"  \end{tabular}", r"\end{table}", "")
+
+
+def _head(caption: str, label: str, columns: int) -> list[str]:
+    return [
+        r"\begin{table}",
+        r"  \centering",
+        r"  \scriptsize",
+        r"  \setlength{\tabcolsep}{3pt}",
+        rf"  \caption{{{caption}}}",
+        rf"  \label{{{label}}}",
+        rf"  \begin{{tabular}}{{ll{'r' * columns}}}",
+        r"    \toprule",
+    ]
+
+
+def _caption(report: Report) -> str:
+    part = report.run.recipe.get("part", "all")
+    where = "all images" if part == "all" else f"the part “{str(part).replace('_', ' ')}”"
+    target = {"true": "true", "predicted": "predicted"}.get(str(report.run.recipe.get("target")), "true")
+    return escaped(f"{report.run.image_set}, {where}: {report.images} images; maps of the {target} class. ") + (
+        r"Below each value its 95\,\% interval over images; \textbf{bold}: best of its column, baselines apart."
+    )
+
+
+def _column(column: Column) -> str:
+    words = " ".join(filter(None, (column.arrow, column.shown_unit)))
+    lines = r"\\".join(map(escaped, [*_broken(column.title), words]))
+    return rf"\shortstack{{{lines}}}"
+
+
+def _broken(title: str) -> list[str]:
+    """A head in lines of about twelve letters."""
+    lines: list[str] = []
+    for word in title.split():
+        if lines and len(lines[-1]) + len(word) < 12:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _value(column: Column, cell: Cell) -> str:
+    if cell.score is None or cell.score.value is None:
+        return _NOTHING
+    told = _told(column, cell.score.value)
+    return rf"\textbf{{{told}}}" if cell.best else told
+
+
+def _interval(column: Column, cell: Cell) -> str:
+    score = cell.score
+    if score is None or score.low is None or score.high is None:
+        return ""
+    return rf"{{\tiny [{_told(column, score.low)}, {_told(column, score.high)}]}}"
+
+
+def _difference(column: Column, cell: Cell) -> str:
+    if cell.apart is None:
+        return ""
+    low, high = cell.apart.low, cell.apart.high
+    within = "" if low is None or high is None else f" [{_told(column, low, '+')}, {_told(column, high, '+')}]"
+    return rf"{{\tiny {_told(column, cell.apart.value, '+')}{within}}}"
+
+
+def _told(column: Column, value: float, sign: str = "") -> str:
+    return f"${column.scale * value:{sign}.{column.decimals}f}$"
