@@ -33,7 +33,7 @@ class RunCommand(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--image-set", required=True, metavar="NAME", help="name or UUID of the images")
         parser.add_argument("--partition", metavar="NAME", help="name or UUID; may be left out where there is only one")
-        parser.add_argument("--classifier", metavar="NAME", help="name or UUID of the classifier")
+        self.add_classifier(parser)
         parser.add_argument("--name", help="what the run (and its classifier) is called")
         parser.add_argument("--seed", type=int, default=0, help="every chance in the run follows from it (default 0)")
         parser.add_argument(
@@ -43,6 +43,10 @@ class RunCommand(BaseCommand):
         for flag in self.flags:
             parser.add_argument(f"--{flag.replace('_', '-')}", dest=flag)
         add_owner(parser)
+
+    def add_classifier(self, parser: ArgumentParser) -> None:
+        """--classifier: one, unless the kind of run takes another number."""
+        parser.add_argument("--classifier", metavar="NAME", help="name or UUID of the classifier")
 
     def wish(self, options: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `start_run`."""

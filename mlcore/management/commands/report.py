@@ -1,0 +1,92 @@
+"""manage.py report --image-set Birds --classifier A --classifier B --methods grad_cam,lrp --part test --wait --csv FILE"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from mlcore.management.arguments import find
+from mlcore.management.run_command import RunCommand, perform_here
+from mlcore.models import Classifier, ImageSet, Run
+from mlcore.runs.report import Cell, Column, Report, report_of
+from mlcore.runs.report_tables import csv_text, latex_text
+
+
+class Command(RunCommand):
+    help = (
+        "Compare classifiers and methods on images with boxes or masks: accuracy, maps, metrics, one table. An option "
+        "of one method or metric is --option NAME.OPTION=VALUE, such as --option pointing.tolerance=0."
+    )
+    kind = "report"
+    flags = ("part", "methods", "metrics", "target")
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--csv", type=Path, metavar="FILE", help="with --wait: every figure, one a line")
+        parser.add_argument("--latex", type=Path, metavar="FILE", help="with --wait: the table for a paper (booktabs)")
+
+    def add_classifier(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--classifier", action="append", default=[], metavar="NAME", dest="classifiers",
+            help="name or UUID of a classifier with exactly the images' classes; repeatable",
+        )  # fmt: skip
+
+    def wish(self, options: dict[str, Any]) -> dict[str, Any]:
+        files = [options[name] for name in ("csv", "latex") if options[name] is not None]
+        if files and not options["wait"]:
+            raise CommandError("--csv and --latex write figures, which are there only after the run: add --wait.")
+        for path in files:
+            if not path.parent.is_dir():
+                raise CommandError(f"The folder of {path} does not exist.")
+        wish = super().wish(options | {"classifier": None})
+        return wish | {"classifiers": [find(Classifier, name) for name in options["classifiers"]]}
+
+    def default_name(self, image_set: ImageSet, recipe: dict[str, Any]) -> str:
+        return f"{image_set.name}, report"[:160]
+
+    def go_on(self, run: Run, options: dict[str, Any]) -> None:
+        if not options["wait"]:
+            super().go_on(run, options)
+            return
+        run = perform_here(run)
+        report = report_of(run)
+        assert report is not None, "a report that succeeded has figures"
+        self.stdout.write(self.style.SUCCESS(f"{run.uuid} {run.state}: {run.name}"))
+        for row in table(report):
+            self.stdout.write(row)
+        for path, text in ((options["csv"], csv_text), (options["latex"], latex_text)):
+            if path is not None:
+                try:
+                    path.write_text(text(report), "utf-8")
+                except OSError as error:
+                    raise CommandError(f"{path} could not be written ({error.strerror or error}).") from error
+                self.stdout.write(f"written: {path}")
+
+
+def table(report: Report) -> list[str]:
+    """The report as lines: a row a classifier and method, a column a metric; what was left out below."""
+    rows = [["", *(f"{column.name} {column.arrow}{column.shown_unit}" for column in report.columns)]]
+    for row in report.everything:
+        cells = zip(report.columns, row.cells, strict=True)
+        rows.append([row.title, *(_cell(column, cell) for column, cell in cells)])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = [
+        "  ".join(text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    for row in report.everything:
+        for column, cell in zip(report.columns, row.cells, strict=True):
+            if cell.left_out and cell.score is not None:
+                left = ", ".join(f"{count} {reason}" for reason, count in cell.score.left_out.items())
+                lines.append(f"left out of {column.name} of {row.title}: {left}")
+    return lines
+
+
+def _cell(column: Column, cell: Cell) -> str:
+    score = cell.score
+    if score is None or score.value is None:
+        return "–"
+    told = [value if value is None else f"{column.scale * value:.{column.decimals}f}" for value in (
+        score.value, score.low, score.high)]  # fmt: skip
+    return told[0] + ("" if None in told else f" [{told[1]}, {told[2]}]")  # type: ignore[operator]
