@@ -1,4 +1,4 @@
-"""manage.py report --image-set Birds --classifier A --classifier B --methods grad_cam,lrp --part test --wait --csv FILE"""
+"""manage.py report --image-set Birds --classifier A --classifier B --methods grad_cam --part test --wait --csv FILE"""
 
 from argparse import ArgumentParser
 from pathlib import Path
