@@ -47,6 +47,7 @@ SWITCHES = {"objective", "metric", "labels", "method", "image_set", "partition",
 
 GROUP_TITLES = {"How": "Steps", "What": "Which class"}
 READING = ("image_size", "resize", "normalise")
+TAUGHT = (*READING, "labels")  # what a classifier's own training says of how it is explained and evaluated
 
 
 @dataclass
@@ -87,7 +88,7 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     recipe_fields = fields_for(kind, data)
     spec = _chosen_spec(kind, data)
     own_names = {item.name for item in spec.fields} if spec else set()
-    reads = _as_it_reads(objects["classifier"])
+    reads = _as_it_reads(objects["classifier"], told_by(kind))
     lines = {
         item.name: _recipe_input(item, data, errors, reads) for item in recipe_fields if item.kind != "choices"
     }  # fmt: skip
@@ -191,10 +192,15 @@ def _owns(kind: str, data: Mapping[str, Any], lines: Mapping[str, Input], barred
     return [Group(title, own) for title, own in run_choices.own_groups(names, registry, lines)]
 
 
-def _as_it_reads(classifier: Classifier | None) -> dict[str, Any]:
+def told_by(kind: Any) -> tuple[str, ...]:
+    """Options that a chosen classifier's own training gives to a run of this kind."""
+    return TAUGHT if kind in ("explain", "evaluate") else READING
+
+
+def _as_it_reads(classifier: Classifier | None, told: tuple[str, ...]) -> dict[str, Any]:
     """How a chosen classifier reads images: for it, these are the defaults."""
     known = (classifier.transform or {}) if classifier else {}
-    return {name: known[name] for name in READING if name in known}
+    return {name: known[name] for name in told if name in known}
 
 
 def _recipe_input(item: Field, data: Mapping[str, Any], errors: Mapping[str, str], reads: Mapping[str, Any]) -> Input:

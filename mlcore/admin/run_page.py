@@ -16,7 +16,7 @@ from mlcore.runs import health, summary
 TWELVE = 12
 LOG_LINES = 60
 PART_TITLES = {"train": "training", "validation": "validation", "annotation_pool": "annotation pool", "test": "test"}
-FIRST = ("loss", "accuracy", "attention_iou", "score", "agreement")
+FIRST = ("loss", "accuracy", "mean_average_precision", "attention_iou", "score", "agreement")
 
 
 def live(run: Run) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class RunStartPages:
         data = run_choices.read(request.GET)
         if request.headers.get("HX-Trigger-Name") in ("classifier", "kind"):
             # The input size that stood there belonged to another classifier; this one's own comes in its place.
-            data = {name: value for name, value in data.items() if name not in run_form.READING}
+            data = {name: value for name, value in data.items() if name not in run_form.told_by(data.get("kind"))}
         if request.headers.get("HX-Trigger-Name") in ("objective", "metric", "labels"):
             data = follow(data)
         form = run_form.build(request.user, data)

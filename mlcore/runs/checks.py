@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from mlcore.catalogue import OBJECTIVES
+from mlcore.catalogue.several import LEARNED_BY, several
 from mlcore.catalogue.tuning import TRAINS, learns, makes_attention
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
-from mlcore.runs.manifest import ALL, Manifest, entries_of
+from mlcore.runs.manifest import ALL, Manifest, entries_of, labels_of
+from mlcore.runs.objects import LABEL_SOURCE
 from mlcore.runs.processes import scale_refusals
 from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.score_checks import score_refusals
@@ -69,18 +71,23 @@ def _needed_parts(wish: Wish) -> list[str]:
 def _labels(wish: Wish) -> Iterator[Refusal]:
     if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true") or not learns(wish.recipe):
         return  # a tuned copy, or an attention, learns what the classifier says
-    without = [image for _, image, label, _ in entries_of(wish.manifest) if label is None]
+    without = [image for _, image, told, _ in entries_of(wish.manifest) if not labels_of(told)]
     if without:
         first = Image.objects.get(uuid=without[0])
-        yield (
-            "image_set",
-            (f"{len(without)} images have no label, or several, where one is needed; the first is {first.name}."),
-        )
+        what = "no label" if several(wish.recipe) else "no label, or several, where one is needed"
+        yield "image_set", f"{len(without)} images have {what}; the first is {first.name}.{_hint(wish, first)}"
     count = len(wish.image_set.classes)
-    if any(label is not None and label >= count for _, _, label, _ in entries_of(wish.manifest)):
+    if any(label >= count for _, _, told, _ in entries_of(wish.manifest) for label in labels_of(told)):
         yield "image_set", f"A label lies outside the {count} classes of “{wish.image_set}”."
     if wish.kind in TRAINS and count < 2:
         yield "image_set", f"“{wish.image_set}” has {count} class; a classifier needs two or more."
+
+
+def _hint(wish: Wish, image: Image) -> str:
+    """What to do about an image with several labels, where the run can take them."""
+    has = not several(wish.recipe) and image.labels.filter(source=LABEL_SOURCE).count() > 1
+    can = wish.recipe.get("objective", LEARNED_BY[0]) in LEARNED_BY
+    return " It has several: choose “Labels an image: several”." if has and can else ""
 
 
 def _classifier(wish: Wish) -> Iterator[Refusal]:

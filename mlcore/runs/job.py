@@ -11,9 +11,10 @@ from mlcore.catalogue.tuning import TRAINS, learns, needs_objects
 from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
+from mlcore.runs.attention import with_files
 from mlcore.runs.devices import CPU, CUDA
 from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
-from mlcore.runs.manifest import ALL
+from mlcore.runs.manifest import ALL, labels_of
 from mlcore.runs.objects import CHUNK, LABEL_SOURCE, boxes_of, masks_of, objects_of
 from mlcore.runs.report_job import reported_by
 from mlcore.runs.score_job import judged_by
@@ -46,7 +47,7 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         "resume": _resume(run),
         "seed": run.seed,
         "device": _device(run, claim),
-        "recipe": upgrade(run.kind, run.recipe),
+        "recipe": _recipe(run),
         "classes": classes_of(run),
         "classifier": None if run.kind in SEVERAL_CLASSIFIERS else classifier_of(run.classifier, run),
         "parts": _parts(run),
@@ -60,6 +61,17 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         sets = run.explanation_sets.values_list("method", "pk")
         job["skip"] = {method: sorted(_explained(pk, images)) for method, pk in sets}
     return job
+
+
+def _recipe(run: Run) -> dict[str, Any]:
+    """In today's words; attention modules by their files. Raises JobImpossible where one is gone."""
+    recipe = upgrade(run.kind, run.recipe)
+    if run.kind != Run.Kind.EXPLAIN:
+        return recipe
+    try:
+        return with_files(recipe, run.classifier)
+    except ValueError as error:
+        raise JobImpossible(str(error)) from error
 
 
 def _device(run: Run, claim: Claim) -> str:
@@ -94,19 +106,21 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
         items: list[dict[str, Any]] = []
         for chunk in _chunks(entries):
             images = _images(chunk)
-            labels = {images[entry[0]].pk: entry[1] for entry in chunk}
+            labels = {images[entry[0]].pk: next(iter(labels_of(entry[1])), None) for entry in chunk}
             truth = masks_of(labels) if judged else {}
             boxes = boxes_of(labels) if judged or (trained and supervision.by_boxes) else {}
             objects = objects_of(labels, part, run.recipe["object_source"], run.supervision) if located else {}
             difficult = _difficult(labels) if run.kind in SEVERAL_CLASSIFIERS else set()
-            for uuid, label, sha256 in chunk:
+            for uuid, told, sha256 in chunk:
                 image = images[uuid]
                 item = {
                     "id": uuid,
                     "key": sha256,
                     "path": image.file.path,
-                    "label": label if comparable else None,
+                    "label": labels[image.pk] if comparable else None,
                 }
+                if comparable and isinstance(told, list):
+                    item["labels"] = told
                 if judged:
                     # A mask says more than a box; where both are known the mask is the reference.
                     item["truth"] = truth.get(image.pk)

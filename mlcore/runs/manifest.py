@@ -1,5 +1,7 @@
 """The frozen list of images that a run sees: part → [image UUID, label, SHA-256 of the file], and its hash.
 
+Where a run takes several labels an image, a list stands in the label's place: the class of each annotation.
+
 What is frozen stays what it was when labels or partitions are added later; a resumed, repeated or control run
 reads the same list.
 """
@@ -12,14 +14,16 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from mlcore.catalogue.several import several
 from mlcore.catalogue.tuning import TRAINS, needs_objects
-from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
+from mlcore.models import Box, Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
 from mlcore.models.partitions import Part
 from mlcore.runs.objects import LABEL_SOURCE, with_objects
 
 ALL = "all"
 
 Manifest = dict[str, list[list[Any]]]
+Told = int | list[int] | None
 
 
 def freeze(
@@ -36,23 +40,24 @@ def freeze(
     """
     if kind == "score":
         return _with_maps(recipe["part"], image_set, partition, explanation_sets)
+    entries = _annotated if several(recipe) else _entries
     if partition is None:
-        return {ALL: _entries(Image.objects.filter(image_set=image_set))} if recipe.get("part") == ALL else {}
+        return {ALL: entries(Image.objects.filter(image_set=image_set))} if recipe.get("part") == ALL else {}
     if kind not in TRAINS:
         parts = Part.values if recipe["part"] == ALL else [recipe["part"]]
-        frozen = {part: _entries(_members(partition, part)) for part in parts}
-        return {part: entries for part, entries in frozen.items() if entries or recipe["part"] != ALL}
-    manifest = {Part.TRAIN.value: _entries(_members(partition, Part.TRAIN))}
+        frozen = {part: entries(_members(partition, part)) for part in parts}
+        return {part: found for part, found in frozen.items() if found or recipe["part"] != ALL}
+    manifest = {Part.TRAIN.value: entries(_members(partition, Part.TRAIN))}
     if supervision is not None:
         chosen = supervision.items.values("image")
-        manifest[Part.POOL.value] = _entries(_members(partition, Part.POOL).filter(pk__in=chosen))
+        manifest[Part.POOL.value] = entries(_members(partition, Part.POOL).filter(pk__in=chosen))
     if kind == "train":
-        manifest[Part.VALIDATION.value] = _entries(_members(partition, Part.VALIDATION))
+        manifest[Part.VALIDATION.value] = entries(_members(partition, Part.VALIDATION))
     if needs_objects(recipe):
         source = recipe["object_source"]
-        manifest = {part: with_objects(entries, part, source, supervision) for part, entries in manifest.items()}
+        manifest = {part: with_objects(found, part, source, supervision) for part, found in manifest.items()}
     if kind == "train" and recipe["evaluate_test"]:
-        manifest[Part.TEST.value] = _entries(_members(partition, Part.TEST))
+        manifest[Part.TEST.value] = entries(_members(partition, Part.TEST))
     return manifest
 
 
@@ -71,11 +76,16 @@ def digest(manifest: Manifest) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def entries_of(manifest: Manifest) -> Iterable[tuple[str, str, int | None, str]]:
-    """(part, image UUID, label, SHA-256) of every image."""
+def entries_of(manifest: Manifest) -> Iterable[tuple[str, str, Told, str]]:
+    """(part, image UUID, label or labels, SHA-256) of every image."""
     for part, entries in manifest.items():
         for image, label, sha256 in entries:
             yield part, image, label, sha256
+
+
+def labels_of(told: Told) -> list[int]:
+    """What an entry says of its image's classes: none, one, or one an annotation, the first before the others."""
+    return told if isinstance(told, list) else [] if told is None else [told]
 
 
 def _members(partition: Partition, part: str) -> QuerySet[Image]:
@@ -83,10 +93,32 @@ def _members(partition: Partition, part: str) -> QuerySet[Image]:
 
 
 def _entries(images: QuerySet[Image]) -> list[list[Any]]:
+    labels = _labels(images)
+    # Two labels are no answer to "which class": such an image counts as unlabelled here.
+    return [
+        [str(uuid), labels[pk][0] if len(labels[pk]) == 1 else None, sha256]
+        for pk, uuid, sha256 in images.order_by("pk").values_list("pk", "uuid", "sha256")
+    ]
+
+
+def _annotated(images: QuerySet[Image]) -> list[list[Any]]:
+    """Each box is an annotation, and each label without one; a box without a class has its image's, if that is one."""
+    labels = _labels(images)
+    boxes: dict[int, list[int]] = defaultdict(list)
+    rows = Box.objects.filter(image__in=images.values("pk"), source=LABEL_SOURCE)
+    for image, category in rows.order_by("image", "pk").values_list("image", "category"):
+        own = labels[image]
+        if category is not None or len(own) == 1:
+            boxes[image].append(own[0] if category is None else category)
+    return [
+        [str(uuid), [*boxes[pk], *(label for label in labels[pk] if label not in boxes[pk])] or None, sha256]
+        for pk, uuid, sha256 in images.order_by("pk").values_list("pk", "uuid", "sha256")
+    ]
+
+
+def _labels(images: QuerySet[Image]) -> dict[int, list[int]]:
     labels: dict[int, list[int]] = defaultdict(list)
     said = ImageLabel.objects.filter(image__in=images.values("pk"), source=LABEL_SOURCE)
     for image, index in said.order_by("image", "index").values_list("image", "index"):
         labels[image].append(index)
-    rows = images.order_by("pk").values_list("pk", "uuid", "sha256")
-    # Two labels are no answer to "which class": such an image counts as unlabelled here.
-    return [[str(uuid), labels[pk][0] if len(labels[pk]) == 1 else None, sha256] for pk, uuid, sha256 in rows]
+    return labels

@@ -1,4 +1,5 @@
-"""What a run leaves behind: a classifier, maps, predictions, scores. Every write holds the run's row."""
+"""What a run leaves behind: a classifier or an attention module, maps, predictions, scores. Every write holds the run's
+row."""
 
 import hashlib
 import uuid
@@ -9,11 +10,22 @@ from typing import Any
 from django.core.files import File
 from django.core.files.storage import default_storage
 
-from mlcore.models import Classifier, Explanation, ExplanationSet, Image, Prediction, Run, Score
+from mlcore.catalogue.several import several
+from mlcore.models import (
+    AttentionModule,
+    AuditEntry,
+    Classifier,
+    Explanation,
+    ExplanationSet,
+    Image,
+    Prediction,
+    Run,
+    Score,
+)
 from mlcore.models.partitions import Part
 from mlcore.runs.job_classifier import classes_of
 from mlcore.runs.objects import CHUNK
-from mlcore.runs.start import TRANSFORM
+from mlcore.runs.start import LABELS, TRANSFORM
 from mlcore.runs.state import Claim, held
 
 STATUSES = set(Explanation.Status.values)
@@ -134,7 +146,8 @@ class NewClassifier:
             weights=self.stored,
             sha256=self.sha256,
             padding=parent.padding if parent is not None else Classifier.Padding.TORCH,
-            transform={key: run.recipe[key] for key in TRANSFORM},
+            transform={key: run.recipe[key] for key in TRANSFORM}
+            | ({LABELS: "several"} if several(run.recipe) else {}),
             parent=parent,
             run=run,
         )
@@ -142,6 +155,50 @@ class NewClassifier:
     def discard(self) -> None:
         """Remove the file of a row that was not written."""
         default_storage.delete(self.stored)
+
+
+class NewAttention:
+    """A trained attention module in the storage, and the row that is written with the run's success."""
+
+    def __init__(self, run: Run, weights: Path, told: dict[str, Any]) -> None:
+        with weights.open("rb") as stream:
+            self.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        self.uuid, self.run, self.told = uuid.uuid4(), run, told
+        with weights.open("rb") as stream:
+            self.stored = default_storage.save(f"attention/{self.uuid}.safetensors", File(stream))
+
+    def register(self) -> Classifier:
+        """Write the row and who made it; the classifier that it explains is what the run's scores are about. Call
+        inside `held`. Raises Classifier.DoesNotExist where that was deleted."""
+        run = self.run
+        classifier = Classifier.objects.get(pk=run.classifier_id)
+        made = AttentionModule.objects.create(
+            uuid=self.uuid,
+            name=run.name,
+            owner=run.owner,
+            classifier=classifier,
+            kind=str(self.told["kind"]),
+            variant=str(self.told.get("variant") or "default")[:40],
+            layers=list(self.told.get("layers") or ()),
+            weights=self.stored,
+            sha256=self.sha256,
+            run=run,
+        )
+        after = {"classifier": str(classifier.uuid), "kind": made.kind, "sha256": self.sha256}
+        AuditEntry.write(run.owner, "attention.make", made, after=after)
+        return classifier
+
+    def discard(self) -> None:
+        """Remove the file of a row that was not written."""
+        default_storage.delete(self.stored)
+
+
+def made_by(run: Run, workdir: Path, ending: dict[str, Any]) -> NewClassifier | NewAttention | None:
+    """What a run's last word says that it has made; None for one that makes nothing of its own."""
+    if not ending.get("weights"):
+        return None
+    weights = workdir / ending["weights"]
+    return NewAttention(run, weights, ending["attention"]) if ending.get("attention") else NewClassifier(run, weights)
 
 
 def known_part(name: str) -> bool:

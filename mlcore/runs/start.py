@@ -22,6 +22,7 @@ from mlcore.models import (
 )
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
+from mlcore.runs.attention import settled
 from mlcore.runs.checks import RunRefused, Wish, refusals
 from mlcore.runs.code_version import code_version
 from mlcore.runs.manifest import ALL
@@ -32,6 +33,7 @@ from mlcore.runs.tuning_checks import left_out
 __all__ = ["RunRefused", "start_control", "start_run"]
 
 TRANSFORM = ("image_size", "resize", "normalise")
+LABELS = "labels"  # stands beside them where a classifier learned several an image
 
 
 @transaction.atomic
@@ -62,13 +64,17 @@ def start_run(
     """
     try:
         # Maps that are judged were made as their own sets say.
-        cleaned = clean(kind, _as_its_classifier_reads(recipe, classifier if kind != "score" else None))
+        cleaned = clean(kind, _as_its_classifier_reads(kind, recipe, classifier if kind != "score" else None))
     except RecipeError as error:
         raise RunRefused(error.errors) from error
     try:
         seed = int(seed)
     except (TypeError, ValueError):
         raise RunRefused({"seed": f"“{seed}” is not a whole number."}) from None
+    if kind == "explain" and classifier is not None:
+        cleaned = settled(cleaned, [classifier])
+    elif kind == "report":
+        cleaned = settled(cleaned, classifiers)
     sets = tuple(dict.fromkeys(explanation_sets))
     frozen = manifests.freeze(
         kind=kind,
@@ -119,9 +125,10 @@ def start_control(run: Run, *, owner: Any = None, enqueue: bool = True) -> Run:
     return control
 
 
-def _as_its_classifier_reads(recipe: dict[str, Any], classifier: Classifier | None) -> dict[str, Any]:
+def _as_its_classifier_reads(kind: str, recipe: dict[str, Any], classifier: Classifier | None) -> dict[str, Any]:
     known = (classifier.transform or {}) if classifier is not None else {}
-    return {key: known[key] for key in TRANSFORM if key in known} | {
+    told = (*TRANSFORM, LABELS) if kind in ("explain", "evaluate") else TRANSFORM
+    return {key: known[key] for key in told if key in known} | {
         key: value for key, value in recipe.items() if value is not None
     }
 
