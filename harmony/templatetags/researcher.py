@@ -11,7 +11,10 @@ from mlcore.catalogue.recipes import Difference
 
 register = template.Library()
 
-SHARES = {"accuracy", "pointing", "agreement", "harmony_agreement"}  # shares of images: read in percent
+# Shares, mostly of images: read in percent.
+SHARES = {
+    "accuracy", "mean_average_precision", "highest_is_a_label", "pointing", "agreement", "harmony_agreement",
+}  # fmt: skip
 STATE_ICONS = {
     "queued": "hourglass_empty",
     "claimed": "play_circle",
