@@ -10,6 +10,7 @@ from unfold.decorators import display
 
 from harmony.forms import ActionForm
 from harmony.researcher import DomainAdmin, owned
+from mlcore.admin.inquiry_pages import InquiryPages, usual_images
 from mlcore.catalogue import ARCHITECTURES
 from mlcore.exchange.weights import import_classifier
 from mlcore.models import Classifier, ExplanationSet, Run, Score
@@ -41,7 +42,7 @@ class WeightsForm(ActionForm):
 
 
 @admin.register(Classifier)
-class ClassifierAdmin(DomainAdmin):
+class ClassifierAdmin(InquiryPages, DomainAdmin):
     list_display = ("name", "architecture", "class_count", "made_by", "owner", "created")
     list_select_related = ("owner", "run")
     list_filter = ("architecture",)
@@ -62,7 +63,7 @@ class ClassifierAdmin(DomainAdmin):
         return str(obj.run) if obj.run_id else None
 
     def routes(self):
-        return (("import/", self.import_page, "import"),)
+        return (("import/", self.import_page, "import"), *self.inquiry_routes())
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
         # Scores of its maps stand with the maps; values per image are not for a list.
@@ -77,7 +78,7 @@ class ClassifierAdmin(DomainAdmin):
             explanation_sets=sets[:40],
             runs=owned(Run.objects.filter(classifier=obj), request.user)[:20],
             children=owned(Classifier.objects.filter(parent=obj), request.user)[:20],
-            image_set=_usual_images(request.user, obj),
+            image_set=usual_images(request.user, obj),
         )
 
     def import_page(self, request: HttpRequest) -> HttpResponse:
@@ -108,9 +109,3 @@ def _import(owner: Any, given: dict[str, Any]) -> Classifier:
             for chunk in upload.chunks():
                 stream.write(chunk)
         return import_classifier(path, owner=owner, **given)
-
-
-def _usual_images(user: Any, classifier: Classifier) -> Any:
-    """The images it was last trained on, to offer them first."""
-    run = classifier.run or classifier.runs.select_related("image_set").first()
-    return run.image_set if run else None
