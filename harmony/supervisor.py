@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from mlcore.runs.devices import CUDA, NoSuchDevice, owned
+
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 # A child that lived so long has started well; its next failure is a new story.
@@ -39,6 +41,7 @@ class Service:
 
     name: str
     command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     wait: float = FIRST_WAIT
@@ -58,12 +61,30 @@ def services(address: str, *, var: Path) -> list[Service]:
         Service("web", [*web, "--workers", "2", "--threads", "4", "--worker-tmp-dir", _memory_folder(var)]),
         Service("default", [*worker, "--queues", "default", "--hostname", "default@%h"]),
         Service("interactive", [*worker, "--queues", "interactive", "--hostname", "interactive@%h"]),
-        Service("training", [*worker, "--queues", "training", "--hostname", "training@%h"]),
+        *(
+            Service(name, [*worker, "--queues", "training", "--hostname", f"{name}@%h"], environment)
+            for name, environment in training_workers().items()
+        ),
         Service(
             "beat",
             [*celery, "beat", "--loglevel", "WARNING", "--schedule", str(var / "beat-schedule"), "--pidfile="],
         ),
     ]
+
+
+def training_workers() -> dict[str, dict[str, str]]:
+    """Workers that perform runs, and what tells each its device: one a GPU, or one on the CPU.
+
+    One owns them all where HARMONY_DEVICE names its devices, or RUN_PROCESSES lets several processes share a run.
+    """
+    try:
+        device = owned()
+    except NoSuchDevice:
+        return {"training": {}}  # the worker itself says what is wrong
+    together = os.environ.get("HARMONY_DEVICE") or os.environ.get("RUN_PROCESSES", "1") not in ("", "1")
+    if device.kind != CUDA or device.count == 1 or together:
+        return {"training": {}}
+    return {f"training-{number}": {"HARMONY_DEVICE": f"cuda:{number}"} for number in range(device.count)}
 
 
 def _memory_folder(var: Path) -> str:
@@ -134,7 +155,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | service.environment,
             # Ctrl-C reaches the supervisor alone, which then ends the children in order.
             start_new_session=True,
             preexec_fn=_end_with_parent,

@@ -77,7 +77,7 @@ class AuditEntryAdmin(DomainAdmin):
 class WorkerAdmin(ModelAdmin):
     """Every researcher may see whether a worker lives."""
 
-    list_display = ("name", "queues", "device", "started", "seen")
+    list_display = ("name", "queues", "device", "slot", "started", "seen")
     show_full_result_count = False
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -17,6 +17,7 @@ from django.conf import settings
 
 from harmony import supervisor
 from harmony.supervisor import AddressTaken, Service, Supervisor, refuse_taken
+from mlcore.runs import devices
 from tests.mlcore.runs.conftest import _folders  # noqa: F401  (files stay in the test's own folder)
 from tests.mlcore.runs.station import Station, processes_with, wait_for
 
@@ -173,3 +174,29 @@ def test_up_wants_a_database_that_is_up_to_date(tmp_path) -> None:
     assert done.returncode == 1
     assert "run “manage.py migrate” first" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus", "expected"),
+    [
+        ({}, (), {"training": {}}),
+        ({}, ("0",), {"training": {}}),
+        ({}, ("4", "7"), {"training-0": {"HARMONY_DEVICE": "cuda:0"}, "training-1": {"HARMONY_DEVICE": "cuda:1"}}),
+        ({"HARMONY_DEVICE": "cuda:0,1"}, ("4", "7"), {"training": {}}),
+        ({"RUN_PROCESSES": "2"}, ("4", "7"), {"training": {}}),
+        ({"HARMONY_DEVICE": "cuda:9"}, ("4", "7"), {"training": {}}),
+    ],
+)
+def test_one_training_worker_a_gpu(monkeypatch, environment, gpus, expected) -> None:
+    for name in ("HARMONY_DEVICE", "RUN_PROCESSES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(devices, "gpus_seen", lambda environment: gpus)
+    assert supervisor.training_workers() == expected
+
+
+def test_a_service_is_given_its_environment(tmp_path) -> None:
+    out = StringIO()
+    named = Service("named", python("import os; print(os.environ['HARMONY_DEVICE'])"), {"HARMONY_DEVICE": "cuda:3"})
+    run_for(Supervisor([named], folder=tmp_path, out=out), lambda: "named   │ cuda:3" in out.getvalue())

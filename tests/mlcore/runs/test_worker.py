@@ -6,6 +6,7 @@ The broker is the one of the settings: files in the first pass of the tests, Red
 import hashlib
 import os
 import signal
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from mlcore.models import Run, Worker
+from mlcore.runs import state
 from mlcore.runs.perform import perform
 from mlcore.runs.start import start_run
 from tests.mlcore.runs.station import Station, fresh, processes_with, wait_for
-from tests.mlcore.runs.world import TINY, World, make_world, weights_hash
+from tests.mlcore.runs.world import TINY, World, make_world, start, weights_hash
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -34,10 +36,13 @@ def station(tmp_path):
     made.end()
 
 
+OPTIONS = [part for key, value in TINY.items() for part in ("--option", f"{key}={value}")]
+COMMAND = ("train", "--image-set", "scenes", "--seed", "3", *OPTIONS)
+
+
 def test_a_queued_command_ends_as_the_function_does(world, reference, station) -> None:
     here = station
-    options = [part for key, value in TINY.items() for part in ("--option", f"{key}={value}")]
-    said = here.manage("train", "--image-set", "scenes", "--seed", "3", *options).stdout
+    said = here.manage(*COMMAND).stdout
     run = Run.objects.get()
     assert said.startswith(f"{run.uuid} queued")
     assert run.state == "queued"
@@ -116,3 +121,52 @@ def test_a_stopped_worker_hands_its_run_back_at_once(world, station) -> None:
     here.worker()  # the message that was sent with the hand-back is waiting for it
     assert wait_for(lambda: "Resumed after step" in fresh(run).log)
     assert fresh(run).attempts == 1
+
+
+def test_two_workers_perform_two_runs_side_by_side(world, reference, station) -> None:
+    here = station
+    for _ in range(2):
+        here.manage(*COMMAND)
+    runs = list(Run.objects.order_by("pk"))
+    here.worker()
+    here.worker()
+    first, second = (wait_for(lambda run=run: fresh(run).state in Run.ENDED and fresh(run)) for run in runs)
+    assert (first.state, second.state) == ("succeeded", "succeeded"), first.reason + second.reason + here.said
+    # Each on its own place of the CPU, unless one worker was so fast that it took both.
+    host = socket.gethostname()
+    assert {first.slot, second.slot} <= {f"{host}/cpu", f"{host}/cpu:1"}
+    if first.worker != second.worker:
+        assert first.slot != second.slot
+    assert weights_hash(first) == weights_hash(second) == hashlib.sha256(reference).hexdigest()
+    assert {row.slot for row in wait_for(lambda: Worker.objects.count() == 2 and Worker.objects.all())} == {
+        f"{host}/cpu",
+        f"{host}/cpu:1",
+    }
+
+
+def test_a_worker_waits_for_a_command_on_its_device(world, station) -> None:
+    """What a command holds is the worker's too: its run waits, says for what, and then goes on by itself."""
+    here = station
+    slot = f"{socket.gethostname()}/cpu"
+    held = state.claim(start(world).uuid, "command line", slot=slot)
+    here.manage(*COMMAND)
+    waiting = Run.objects.get(state="queued")
+    worker = here.worker()
+    wait_for(lambda: f"Waits: {slot} is taken by the run “a run”" in fresh(waiting).log)
+    assert fresh(waiting).state == "queued"
+    worker.terminate()  # while it waits: the message is sent again
+    assert worker.wait(30) == 0
+    here.worker()
+    wait_for(lambda: fresh(waiting).log.count("Waits: ") == 2)
+    state.succeed(held, {})
+    done = wait_for(lambda: fresh(waiting).state in Run.ENDED and fresh(waiting))
+    assert (done.state, done.slot, done.attempts) == ("succeeded", slot, 1), done.reason + here.said
+
+
+def test_a_worker_without_its_device_ends_with_a_sentence(db, station) -> None:
+    here = station
+    here.environment["HARMONY_DEVICE"] = "cuda:7"
+    worker = here.worker()
+    assert worker.wait(60) == 1
+    assert "HARMONY_DEVICE=“cuda:7”: this machine shows" in here.said
+    assert not Worker.objects.exists()
