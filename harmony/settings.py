@@ -154,6 +154,9 @@ if not MEDIA_ROOT:
         f"STORAGE_URL={STORAGE_URL!r} is not understood. Use file:///absolute/folder: files are kept on a disk."
     )
 RUNS_DIR = Path(env.str("HARMONY_RUNS", default=str(VAR_DIR / "runs")))
+# Tar shards that runs may train on lie below this folder, under the same path for web and workers; none: no shards.
+SHARDS_DIR = env.str("SHARDS_DIR", default="")
+SHARD_INDEX_DIR = VAR_DIR / "shard-indexes"
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]

@@ -12,6 +12,7 @@ from mlcore.admin import run_tuning
 from mlcore.catalogue import differences
 from mlcore.models import Explanation, ExplanationSet, Image, Run, RunMetric, Score
 from mlcore.runs import health, summary
+from mlcore.runs.manifest import SHARDS, images_of
 
 TWELVE = 12
 LOG_LINES = 60
@@ -119,7 +120,9 @@ def twelve(run: Run, user: Any) -> Pairs | None:
 
 def part_counts(run: Run) -> list[tuple[str, int]]:
     """How many images stand in each part of the frozen manifest."""
-    return [(part, len(images)) for part, images in run.manifest.items() if images]
+    counts = [(part, len(images)) for part, images in images_of(run.manifest) if images]
+    shards = run.manifest.get(SHARDS, [])
+    return [*([(f"{len(shards)} shards", sum(shard[3] for shard in shards))] if shards else []), *counts]
 
 
 def comparison(runs: Sequence[Run]) -> dict[str, Any]:

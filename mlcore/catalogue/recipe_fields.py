@@ -59,6 +59,9 @@ TRAIN = (
           "Used when the run starts without a classifier: a torchvision classifier by name, or sixconv.",
           group="What"),
     LABELS,
+    Field("shards", "Shards", "text", "",
+          "Train on tar shards below SHARDS_DIR instead of the part train: a folder, or a pattern such as "
+          "train-{000000..000146}.tar.", group="What"),
     Field("epochs", "Epochs", "int", 10, "Times the run goes through its training images.", 1, 10_000, group="How"),
     Field("max_steps", "Steps", "int", 0,
           "The run ends after so many steps, however many epochs they take; 0: by epochs.", 0, 10**8, group="How"),

@@ -12,6 +12,7 @@ from mlcore.runs.objects import LABEL_SOURCE
 from mlcore.runs.processes import scale_refusals
 from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.score_checks import score_refusals
+from mlcore.runs.sharded import shard_refusals
 from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
 
@@ -58,7 +59,7 @@ def _partition(wish: Wish) -> Iterator[Refusal]:
 def _needed_parts(wish: Wish) -> list[str]:
     if wish.kind not in TRAINS:
         return [wish.recipe["part"]] if wish.recipe["part"] != ALL else []
-    parts = [Part.TRAIN.value]
+    parts = [] if wish.recipe["shards"] else [Part.TRAIN.value]
     if wish.kind != "train":
         return parts
     if wish.recipe["select"] != "last":
@@ -229,4 +230,5 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     score_refusals,
     scale_refusals,
     report_refusals,
+    shard_refusals,
 )

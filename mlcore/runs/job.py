@@ -18,6 +18,7 @@ from mlcore.runs.manifest import ALL, labels_of
 from mlcore.runs.objects import CHUNK, LABEL_SOURCE, boxes_of, masks_of, objects_of
 from mlcore.runs.report_job import reported_by
 from mlcore.runs.score_job import judged_by
+from mlcore.runs.sharded import shards_of
 from mlcore.runs.state import Claim
 
 VERSION = 1
@@ -52,6 +53,8 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         "classifier": None if run.kind in SEVERAL_CLASSIFIERS else classifier_of(run.classifier, run),
         "parts": _parts(run),
     }
+    if manifests.SHARDS in run.manifest:
+        job["shards"] = shards_of(run, run.manifest[manifests.SHARDS])
     if run.kind == Run.Kind.SCORE:
         job |= judged_by(run)
     if run.kind == Run.Kind.REPORT:
@@ -100,7 +103,7 @@ def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
     comparable = (trains and learns(run.recipe)) or classes_of(run) == list(run.image_set.classes)
     located = trains and needs_objects(run.recipe)
     parts: dict[str, list[dict[str, Any]]] = {}
-    for part, entries in run.manifest.items():
+    for part, entries in manifests.images_of(run.manifest):
         trained = trains and part in (Part.TRAIN, Part.POOL)
         judged = not trained and run.kind != Run.Kind.EXPLAIN
         items: list[dict[str, Any]] = []

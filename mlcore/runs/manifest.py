@@ -21,6 +21,8 @@ from mlcore.models.partitions import Part
 from mlcore.runs.objects import LABEL_SOURCE, with_objects
 
 ALL = "all"
+# Tar shards that are trained on instead of the part train: [path, bytes, SHA-256 of the index, images] each.
+SHARDS = "shards"
 
 Manifest = dict[str, list[list[Any]]]
 Told = int | list[int] | None
@@ -34,7 +36,7 @@ def freeze(
 
     train: train, the supervised images of the annotation pool, validation; test only for a final look. A run that has
     to know where the object is sees those that have one; in the test part the others are counted as left out.
-    lr_test: as train, what is trained on alone.
+    lr_test: as train, what is trained on alone. Shards are trained on instead of the part train; they join later.
     explain, evaluate, report: the recipe's part; explain and report know "all", with or without a partition.
     score: those of the part, or of all images, that have a map in one of the sets.
     """
@@ -47,7 +49,9 @@ def freeze(
         parts = Part.values if recipe["part"] == ALL else [recipe["part"]]
         frozen = {part: entries(_members(partition, part)) for part in parts}
         return {part: found for part, found in frozen.items() if found or recipe["part"] != ALL}
-    manifest = {Part.TRAIN.value: entries(_members(partition, Part.TRAIN))}
+    manifest: Manifest = {}
+    if not recipe["shards"]:
+        manifest[Part.TRAIN.value] = entries(_members(partition, Part.TRAIN))
     if supervision is not None:
         chosen = supervision.items.values("image")
         manifest[Part.POOL.value] = entries(_members(partition, Part.POOL).filter(pk__in=chosen))
@@ -78,9 +82,14 @@ def digest(manifest: Manifest) -> str:
 
 def entries_of(manifest: Manifest) -> Iterable[tuple[str, str, Told, str]]:
     """(part, image UUID, label or labels, SHA-256) of every image."""
-    for part, entries in manifest.items():
+    for part, entries in images_of(manifest):
         for image, label, sha256 in entries:
             yield part, image, label, sha256
+
+
+def images_of(manifest: Manifest) -> Iterable[tuple[str, list[list[Any]]]]:
+    """(part, entries) of all that lists images; shards are listed as files."""
+    return ((part, entries) for part, entries in manifest.items() if part != SHARDS)
 
 
 def labels_of(told: Told) -> list[int]:

@@ -25,10 +25,12 @@ from mlcore.runs import manifest as manifests
 from mlcore.runs.attention import settled
 from mlcore.runs.checks import RunRefused, Wish, refusals
 from mlcore.runs.code_version import code_version
-from mlcore.runs.manifest import ALL
+from mlcore.runs.manifest import ALL, SHARDS
 from mlcore.runs.queue import send_on_commit
+from mlcore.runs.sharded import frozen_shards
 from mlcore.runs.state import line
 from mlcore.runs.tuning_checks import left_out
+from mlcore.tars.names import ShardsRefused
 
 __all__ = ["RunRefused", "start_control", "start_run"]
 
@@ -84,6 +86,11 @@ def start_run(
         supervision=supervision,
         explanation_sets=sets,
     )
+    if kind in TRAINS and cleaned["shards"]:
+        try:
+            frozen[SHARDS] = frozen_shards(cleaned, list(image_set.classes))
+        except ShardsRefused as error:
+            raise RunRefused({"shards": str(error)}) from error
     compared = tuple(dict.fromkeys(classifiers))
     wish = Wish(
         kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps, compared
@@ -157,6 +164,8 @@ def _write(
     for classifier in wish.classifiers:  # one by one: their order is the table's
         run.classifiers.add(classifier)
     counts = {part: len(entries) for part, entries in wish.manifest.items()}
+    if SHARDS in wish.manifest:
+        counts["images of shards"] = sum(entry[3] for entry in wish.manifest[SHARDS])
     AuditEntry.write(owner, "run.start", run, after={"kind": run.kind, "seed": run.seed, "images": counts})
     if _looks_at_test(wish):
         AuditEntry.write(owner, "run.look_at_test", run, after={"partition": str(wish.partition)})

@@ -23,9 +23,12 @@ from mlcore.training.errors import JobError
 from mlcore.training.job import Item
 from mlcore.training.keyed import below, draw, shuffled
 from mlcore.training.pictures import Frame, Geometry, load_frame
+from mlcore.training.tar_items import SharedOrder, TarItems
 
 # Pictures are kept in memory while they take no more than this; beyond, each is read when it is needed.
 CACHE_BYTES = 1 << 30
+# Batches that each loader process has ready.
+PREFETCHED = 4
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,9 +62,12 @@ class Frames:
         cache: bool = True,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.items = list(items)
-        self.keys = [item.chance_key for item in self.items]
+        lazy = isinstance(items, TarItems)
+        self.items: Sequence[Item] = items if lazy else list(items)
+        self.keys = [] if lazy else [item.chance_key for item in self.items]
         self.geometry = geometry
+        # A million pictures of shards are not begun to be kept where they cannot all be.
+        cache = cache and not (lazy and len(items) * geometry.size**2 * 3 > cache_bytes)
         self._load = lambda item: load_frame(item, geometry, supervision=supervision, reference=reference)
         self._budget = cache_bytes if cache else 0
         self._kept: list[Frame | None] = [None] * len(self.items)
@@ -154,17 +160,19 @@ def to_input(images: Tensor, normalise: str, *, channels_last: bool = False) -> 
 
 
 class BatchDataset(Dataset[RawBatch]):
-    """Batches by their positions: `dataset[[3, 0, 7]]` is a batch of three. classes: of the targets; 0: there are none,
-    images have one label each."""
+    """Batches by epoch and positions: `dataset[2, [3, 0, 7]]` is a batch of three as the third epoch sees them.
+    classes: of the targets; 0: there are none, images have one label each."""
 
-    def __init__(self, frames: Frames, *, seed: int, epoch: int, augmentation: Augmentation, classes: int = 0) -> None:
+    def __init__(self, frames: Frames, *, seed: int, augmentation: Augmentation, classes: int = 0) -> None:
         self.frames = frames
         self.classes = classes
         self.seed = seed
-        self.epoch = epoch
+        self.epoch = 0
         self.augmentation = augmentation
 
-    def __getitem__(self, positions: list[int]) -> RawBatch:
+    def __getitem__(self, asked: tuple[int, list[int]]) -> RawBatch:
+        # Told with each batch: a loader process stays from one epoch to the next.
+        self.epoch, positions = asked
         size = self.frames.geometry.size
         count = len(positions)
         items = [self.frames.items[position] for position in positions]
@@ -232,10 +240,10 @@ def _flipped(values: np.ndarray[Any, Any], flip: bool) -> np.ndarray[Any, Any]:
     return values[:, ::-1] if flip else values
 
 
-def batches_of(count: int, batch_size: int) -> list[range]:
-    """Consecutive batches; a single image left over joins the batch before, since BatchNorm needs two."""
+def batches_of(count: int, batch_size: int, processes: int = 1) -> list[range]:
+    """Consecutive batches; a few images left over join the batch before: BatchNorm needs two, each process one."""
     starts = list(range(0, count, batch_size))
-    if len(starts) > 1 and count - starts[-1] == 1:
+    if len(starts) > 1 and count - starts[-1] < max(processes, 2):
         starts.pop()
     return [range(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
@@ -269,36 +277,51 @@ class BatchLoader:
         self.pin_memory = pin_memory
         self.rank, self.processes = rank, processes
         self.classes = classes
-        self._batches = batches_of(len(frames), batch_size)
+        self._batches = batches_of(len(frames), batch_size, processes)
+        # What the loader is asked for next: changed in place from epoch to epoch, while the loader stays.
+        self._asked: list[tuple[int, list[int]]] = []
+        self._loader: DataLoader[RawBatch] | None = None
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def order(self, epoch: int, start: int = 0) -> list[list[int]]:
+    def order(self, epoch: int, start: int = 0) -> Sequence[list[int]]:
         """Positions of this process's share of every batch of an epoch, from batch `start` on."""
-        places = shuffled(self.frames.keys, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
-        return [[places[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]]
+        items = self.frames.items
+        if isinstance(items, TarItems):
+            places = items.order(self.seed, epoch) if self.shuffle else np.arange(len(items))
+            return SharedOrder(places, self._batches[start:], self.rank, self.processes)
+        order = shuffled(self.frames.keys, self.seed, epoch) if self.shuffle else list(range(len(self.frames)))
+        return [[order[place] for place in batch][self.rank :: self.processes] for batch in self._batches[start:]]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[RawBatch]:
-        """Batches of an epoch, from batch `start` on."""
-        dataset = BatchDataset(
-            self.frames, seed=self.seed, epoch=epoch, augmentation=self.augmentation, classes=self.classes
-        )
-        order = self.order(epoch, start)
-        if not order:
+        """Batches of an epoch, from batch `start` on. An epoch that is not finished ends when the next is asked for."""
+        self._asked[:] = [(epoch, positions) for positions in self.order(epoch, start)]
+        if not self._asked:
             return iter(())
-        loader: DataLoader[RawBatch] = DataLoader(
-            dataset,
-            sampler=order,  # type: ignore[arg-type]
+        if self._loader is None:
+            self._loader = self._made()
+        return iter(self._loader)
+
+    def close(self) -> None:
+        """End the loader processes; another epoch starts new ones."""
+        self._loader = None
+
+    def _made(self) -> DataLoader[RawBatch]:
+        return DataLoader(
+            BatchDataset(self.frames, seed=self.seed, augmentation=self.augmentation, classes=self.classes),
+            sampler=self._asked,  # type: ignore[arg-type]
             batch_size=None,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             worker_init_fn=_start_worker if self.workers else None,
+            # Starting them anew costs seconds an epoch; a few batches ahead hide one that takes longer.
+            persistent_workers=self.workers > 0,
+            prefetch_factor=PREFETCHED if self.workers else None,
             # The loader draws a base seed from the global generator at every epoch; a generator of its own
             # keeps the network's dropout the same whether or not the run was resumed.
             generator=torch.Generator().manual_seed(self.seed),
         )
-        return iter(loader)
 
 
 def _start_worker(_: int) -> None:

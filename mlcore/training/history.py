@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from mlcore.training.job import Job
@@ -57,4 +58,6 @@ def fingerprint(job: Job) -> str:
             if name != "test"
         },
     }
+    if job.shards:
+        told["shards"] = [[Path(shard["tar"]).name, shard["sha256"]] for shard in job.shards]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

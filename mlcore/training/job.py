@@ -87,6 +87,7 @@ class Job:
     sets: tuple[dict[str, Any], ...] = ()
     reports: tuple[dict[str, Any], ...] = ()
     people: dict[str, list[str]] = field(default_factory=dict)
+    shards: tuple[dict[str, Any], ...] = ()
 
     def skipped(self, method: str) -> frozenset[str]:
         """Ids of images that need no map by this method."""
@@ -110,7 +111,7 @@ def parse(raw: Mapping[str, Any]) -> Job:
     if kind not in KINDS:
         raise JobError(f"The job's kind must be one of {', '.join(KINDS)}, not “{kind}”.")
     for key in ("workdir", "recipe", LISTED.get(str(kind), "classifier"), "parts"):
-        if not raw.get(key):
+        if not raw.get(key) and not (key == "parts" and raw.get("shards")):
             raise JobError(f"The job lacks “{key}”.")
     if kind in LISTED:
         classifier = ClassifierSpec("", len(raw.get("classes") or ()))
@@ -138,6 +139,7 @@ def parse(raw: Mapping[str, Any]) -> Job:
         skip=_skip(raw.get("skip") or {}),
         sets=tuple(raw.get("sets") or ()),
         reports=tuple(raw.get("reports") or ()),
+        shards=tuple(raw.get("shards") or ()),
         people={str(image): [str(path) for path in paths] for image, paths in (raw.get("people") or {}).items()},
     )
 

@@ -25,6 +25,7 @@ from mlcore.training.results import epoch_path, finish, keep, link_or_copy
 from mlcore.training.selection import BEFORE, Point, Selection
 from mlcore.training.setup import loader_of, machine_of, model_of, objective_of
 from mlcore.training.stepping import Stepper
+from mlcore.training.tar_items import training_items
 from mlcore.training.together import begin_alike, restore_chance
 from mlcore.training.validation import Validation
 from mlcore.training.waiting import Waiting
@@ -47,7 +48,7 @@ class TrainingRun:
 
     def __init__(self, job: Job, reporter: Reporter, cancelled: Callable[[], bool]) -> None:
         self.job, self.reporter, self.cancelled = job, reporter, cancelled
-        self.items = [item for part in ("train", "annotation_pool") for item in job.parts.get(part, ())]
+        self.items = training_items(job)
         self.validation_items = job.parts.get("validation", [])
         self.epochs = int(job.option("epochs", 10))
         rule = str(job.option("select", "best_accuracy"))
@@ -106,7 +107,7 @@ class TrainingRun:
         """Train, choose, measure."""
         job, reporter = self.job, self.reporter
         job.workdir.mkdir(parents=True, exist_ok=True)
-        steps_per_epoch = len(batches_of(len(self.items), int(job.option("batch_size", 32))))
+        steps_per_epoch = len(batches_of(len(self.items), int(job.option("batch_size", 32)), self.machine.processes))
         self.total = int(job.option("max_steps", 0)) or self.epochs * steps_per_epoch
         self.epochs = math.ceil(self.total / steps_per_epoch)
         reporter.send("started", versions=versions(), device=str(self.machine.device), total_steps=self.total)
@@ -126,6 +127,7 @@ class TrainingRun:
         while self.epoch < self.epochs and not self._stops_early():
             self._train_epoch()
             self._close_epoch()
+        self.loader.close()
         if self.evaluate_steps:
             self._save()
         try:
@@ -139,7 +141,7 @@ class TrainingRun:
     def _plan(self) -> str:
         pool = len(self.job.parts.get("annotation_pool", ()))
         joined = f", {pool} of them from the annotation pool" if pool else ""
-        weighted = sum(item.w_a > 0 for item in self.items)
+        weighted = 0 if self.job.shards else sum(item.w_a > 0 for item in self.items)
         looked = f" {weighted} carry attention supervision." if weighted else ""
         if several(self.job.recipe) and self.selection.rule in BEST_BY_PRECISION:
             looked += f" Images have several labels: the epoch with {BEST_BY_PRECISION[self.selection.rule]} is kept."

@@ -6,6 +6,7 @@ The fixed part (scaling) is done once and can be kept in memory; the random part
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from mlcore.tars.reading import TarMember
 from mlcore.training.errors import JobError
 from mlcore.training.job import Item
 
@@ -31,7 +33,7 @@ def read_picture(path: str | Path) -> Image.Image:
     picture.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(_source(path)) as opened:
             turned = ImageOps.exif_transpose(opened)
             if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
                 # Transparent places become white, as a browser on a white page shows them.
@@ -41,6 +43,11 @@ def read_picture(path: str | Path) -> Image.Image:
             return turned.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise JobError(f"The picture {Path(path).name} cannot be read ({error}).") from error
+
+
+def _source(path: str | Path) -> str | Path | io.BytesIO:
+    """The file itself, or what lies in a tar."""
+    return io.BytesIO(path.read()) if isinstance(path, TarMember) else path
 
 
 def read_map(path: str | Path) -> NDArray[np.int8]:
@@ -153,7 +160,7 @@ def reference_of(item: Item, size: tuple[int, int]) -> NDArray[np.bool_] | None:
 def size_of(path: str | Path) -> tuple[int, int]:
     """(width, height) of a picture as it is seen, without decoding it. Raises JobError as `read_picture`."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(_source(path)) as opened:
             width, height = opened.size
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def augmentation_of(job: Job) -> Augmentation:
 def loader_of(
     job: Job,
     machine: Machine,
-    items: list[Item],
+    items: Sequence[Item],
     reporter: Reporter,
     *,
     training: bool = False,

@@ -1,0 +1,81 @@
+"""An image set, or a folder of images, written as tar shards: the picture as it is stored, label and class."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.db.models import QuerySet
+
+from mlcore.models import Image, ImageLabel, ImageSet, Partition
+from mlcore.runs.objects import LABEL_SOURCE
+from mlcore.tars.index import PICTURES
+from mlcore.tars.writing import Written, write
+
+CHUNK = 500
+
+
+class NothingToWrite(Exception):
+    """There is no image to write, or one cannot be; the message is the sentence."""
+
+
+def write_image_set(
+    image_set: ImageSet, folder: Path, *, partition: Partition | None = None, part: str = "", size: int = 10_000
+) -> Written:
+    """The set's images, or those of a part of a partition, in the order of their rows.
+
+    Kinds of a sample: the picture's own suffix, cls (index of the class), json (file, sha256, label, class). The key
+    is the image's UUID. Raises NothingToWrite, FileExistsError, OSError.
+    """
+    images = Image.objects.filter(image_set=image_set)
+    if part:
+        images = images.filter(memberships__partition=partition, memberships__part=part)
+    if not images.exists():
+        raise NothingToWrite(f"“{image_set}” holds no images{f' in the part {part}' if part else ''}.")
+    return write(_samples(images.order_by("pk"), list(image_set.classes)), folder, name=part or "images", size=size)
+
+
+def _samples(images: QuerySet[Image], classes: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for image in images.iterator(CHUNK):
+        said = ImageLabel.objects.filter(image=image, source=LABEL_SOURCE).order_by("index")
+        labels = list(said.values_list("index", flat=True))
+        told: dict[str, object] = {"file": image.name, "sha256": image.sha256}
+        files: dict[str, bytes] = {}
+        if len(labels) == 1:
+            told |= {"label": labels[0], "class": classes[labels[0]]}
+            files["cls"] = str(labels[0]).encode()
+        elif labels:
+            told["labels"] = labels
+        try:
+            with image.file.open("rb") as stream:
+                picture = {Path(image.file.name).suffix.lstrip(".").lower(): stream.read()}
+        except OSError as error:
+            raise NothingToWrite(f"The file of {image.name} cannot be read ({error.strerror or error}).") from error
+        yield str(image.uuid), picture | files | {"json": json.dumps(told, ensure_ascii=False).encode()}
+
+
+def write_folder(source: Path, folder: Path, *, size: int = 10_000) -> Written:
+    """A folder with one folder of pictures a class: files by name, class by class; .cls is the class's index by name.
+
+    The key is "class/file", dots replaced. Raises NothingToWrite naming what is no folder of classes, FileExistsError.
+    """
+    if not source.is_dir():
+        raise NothingToWrite(f"There is no folder {source.name}.")
+    classes = sorted(entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise NothingToWrite(f"{source.name} has no folder for each class.")
+    return write(_folder_samples(source, classes), folder, name=source.name.replace(".", "_"), size=size)
+
+
+def _folder_samples(source: Path, classes: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    found = 0
+    for number, name in enumerate(classes):
+        for path in sorted((source / name).iterdir()):
+            kind = path.suffix.lstrip(".").lower()
+            if kind not in PICTURES or path.name.startswith("."):
+                continue
+            found += 1
+            told = {"file": f"{name}/{path.name}", "label": number, "class": name}
+            key = f"{name}/{path.stem}".replace(".", "_")
+            yield key, {kind: path.read_bytes(), "cls": str(number).encode(), "json": json.dumps(told).encode()}
+    if not found:
+        raise NothingToWrite(f"The folders of {source.name} hold no pictures.")
