@@ -15,6 +15,10 @@ DEPTH = Field(
 )  # fmt: skip
 SEED = Field("seed", "Seed", "int", 0, "Of the chance inside the method; the same for every image.", 0, 2**31 - 1,
              group=GROUP)  # fmt: skip
+ATTENTION = Field(
+    "attention", "Attention module", "text", "",
+    "UUID of a trained module of the classifier. Empty: its newest.", group=GROUP,
+)  # fmt: skip
 CHANNELS = (
     ("sum", "sum (signed)"),
     ("abs_sum", "sum of absolute values"),
@@ -214,6 +218,7 @@ METHODS: dict[str, MethodSpec] = {
             "A small trained attention module reads several layers and draws each class's map in one pass.",
             "Ntrougkas et al., TAME, ISM 2022",
             needs=("attention",),
+            fields=(ATTENTION,),
             differentiable=True,
         ),
         MethodSpec(
@@ -223,6 +228,7 @@ METHODS: dict[str, MethodSpec] = {
             "A trained attention over the last layer alone.",
             "Gkartzonika et al., L-CAM, 2022",
             needs=("attention",),
+            fields=(ATTENTION,),
             differentiable=True,
         ),
         MethodSpec(

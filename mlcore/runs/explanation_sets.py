@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from mlcore.catalogue import METHODS, own_options, upgrade
-from mlcore.models import Classifier, ExplanationSet, Run
+from mlcore.models import AttentionModule, Classifier, ExplanationSet, Run
+from mlcore.runs.attention import OPTION, file_behind, module_for, needing
 from mlcore.runs.code_version import code_version
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.report_plan import plan
@@ -33,6 +34,11 @@ def sets_of(run: Run) -> list[ExplanationSet]:
 def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: str) -> ExplanationSet:
     given = recipe["target"] == ExplanationSet.Target.GIVEN
     own = own_options(recipe, method)
+    attention: dict[str, Any] = {}
+    if needing([method]):
+        # Of a report's modules, one a classifier, the set tells its own.
+        row = _module(classifier, method, str(own.get(OPTION) or ""))
+        recipe, attention = recipe | {f"{method}.{OPTION}": str(row.uuid)}, {"attention": row.sha256}
     told = {
         "layer": own.get("layer") or "",
         "preset": own.get("preset") or "default",
@@ -54,7 +60,7 @@ def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: st
         "image_set": str(run.image_set.uuid),
         "padding": classifier.padding,
         "precision": recipe.get("mixed_precision", "no"),
-    }
+    } | attention
     digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     made, _ = ExplanationSet.objects.get_or_create(
         hash=digest,
@@ -63,10 +69,20 @@ def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: st
     return made
 
 
+def _module(classifier: Classifier, method: str, given: str) -> AttentionModule:
+    try:
+        return module_for(classifier, method, given)
+    except ValueError as error:
+        raise JobImpossible(str(error)) from error
+
+
 def method_options(chosen: ExplanationSet) -> dict[str, Any]:
-    """What the set's method is made with to make its maps again; empty ones are left to their defaults."""
+    """What the set's method is made with to make its maps again; empty ones are left to their defaults. An attention
+    module is its file; it is left out where it is gone."""
     if chosen.method not in METHODS:
         return {}
     spec = METHODS[chosen.method]
     told = dict(chosen.options) | {"layer": chosen.layer, "preset": chosen.preset}
+    if OPTION in told:
+        told[OPTION] = file_behind(chosen)
     return {field.name: told[field.name] for field in spec.fields if told.get(field.name) not in (None, "")}

@@ -10,7 +10,11 @@ from mlcore.runs.state import Claim
 
 ENDINGS = ("result", "failed", "cancelled")
 # Stages that the bar counts, where they are not those of the other kinds; a report counts everything itself.
-COUNTED = {Run.Kind.EVALUATE.value: ("looking at",), Run.Kind.REPORT.value: ("",)}
+COUNTED = {
+    Run.Kind.EVALUATE.value: ("looking at",),
+    Run.Kind.REPORT.value: ("",),
+    Run.Kind.LR_TEST.value: ("trying rates",),
+}
 MOST_METRICS = 2000  # rows; written at once when so many wait
 
 

@@ -21,7 +21,7 @@ from mlcore.runs.intake import Intake
 from mlcore.runs.job import build, folder_of, workdir_of
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.limits import limit
-from mlcore.runs.outputs import NewClassifier
+from mlcore.runs.outputs import made_by
 from mlcore.runs.processes import launch_of
 from mlcore.runs.queue import send
 from mlcore.runs.state import Claim, StaleAttempt
@@ -192,17 +192,15 @@ class Attempt:
             state.fail(self.claim, str(ending.get("reason")) if lost else why)
 
     def _succeed(self, run: Run, ending: dict[str, Any]) -> None:
-        made: NewClassifier | None = None
-        if ending.get("weights"):
-            made = NewClassifier(run, self.intake.workdir / ending["weights"])
+        made = made_by(run, self.intake.workdir, ending)
         result = {"selected_epoch": ending.get("selected_epoch"), "summary": ending.get("summary") or {}}
-        if ending.get("ceiling"):
-            result["ceiling"] = ending["ceiling"]
+        for said in ("ceiling", "rates"):
+            if ending.get(said):
+                result[said] = ending[said]
         try:
             with state.held(self.claim):
                 if made is not None:
-                    classifier = made.register()
-                    self.intake.write_about(classifier)
+                    self.intake.write_about(made.register())
                     result["weights_sha256"] = made.sha256
                 state.succeed(self.claim, result)
         except BaseException:

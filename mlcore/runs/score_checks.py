@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from mlcore.catalogue import METHODS, METRICS, MetricSpec
 from mlcore.models import Explanation, ExplanationSet
 from mlcore.models.partitions import Part
+from mlcore.runs.attention import file_behind
 from mlcore.runs.manifest import ALL, entries_of
 from mlcore.runs.wish import Refusal, Wish, with_truth
 
@@ -92,7 +93,7 @@ def _classifier(chosen: ExplanationSet, metrics: list[MetricSpec]) -> Iterator[R
     spec = METHODS.get(chosen.method)
     if spec is None:
         yield "metrics", f"“{chosen.method}” is not known here and cannot make the maps again for {_listed(again)}."
-    elif "attention" in spec.needs:
+    elif "attention" in spec.needs and not file_behind(chosen):
         yield "metrics", f"{spec.title} cannot make the maps again for {_listed(again)}: its attention module is gone."
 
 

@@ -16,11 +16,13 @@ from mlcore.training.explain import explain
 from mlcore.training.job import Job, parse
 from mlcore.training.loop import train
 from mlcore.training.machine import others_are_gone
+from mlcore.training.rate_test import try_rates
 from mlcore.training.report import report
 from mlcore.training.score import score
 
 KINDS: dict[str, Callable[[Job, Reporter, Callable[[], bool]], dict[str, Any]]] = {
     "train": train,
+    "lr_test": try_rates,
     "explain": explain,
     "evaluate": evaluate,
     "score": score,
