@@ -1,4 +1,4 @@
-"""Attention modules by runs: trained on a classifier, chosen for its maps, frozen in their sets, asked again by scores."""
+"""Attention modules by runs: trained on a classifier, chosen for its maps, frozen in their sets, asked by scores."""
 
 import hashlib
 import json
@@ -21,8 +21,7 @@ TINY = {
 
 def attend(world: World, classifier: Classifier | None, **changes) -> Run:
     recipe = TINY | changes.pop("recipe", {})
-    run = start(world, classifier=classifier, recipe=recipe, **{"name": "attention"} | changes)
-    return run
+    return start(world, classifier=classifier, recipe=recipe, **{"name": "attention"} | changes)
 
 
 def done(run: Run) -> Run:
@@ -55,10 +54,8 @@ def test_it_is_refused_by_its_field(world) -> None:
     assert refused(lambda: attend(world, None))["classifier"] == "TAME explains a trained classifier: choose one."
     nameless = make_classifier(world, classes=[])
     assert "no list of classes" in refused(lambda: attend(world, nameless))["classifier"]
-    supervision = make_supervision(world)
-    assert (
-        "leave people's maps out" in refused(lambda: attend(world, classifier, supervision=supervision))["supervision"]
-    )
+    drawn = make_supervision(world)
+    assert "leave people's maps out" in refused(lambda: attend(world, classifier, supervision=drawn))["supervision"]
     assert "last epoch" in refused(lambda: attend(world, classifier, recipe={"select": "best_accuracy"}))["select"]
     assert (
         "“validation”"
@@ -189,7 +186,7 @@ def test_a_learning_rate_test_leaves_a_curve_and_nothing_else(world, reference) 
         for name in ("rate", "loss", "smoothed")
     }
     made = run.result["summary"]["steps"]
-    assert points == dict.fromkeys(points, list(range(1, made + 1)))
+    assert points == {name: list(range(1, made + 1)) for name in points}
     assert run.result["rates"]["sentence"]
     assert Classifier.objects.count() == files
     assert not AttentionModule.objects.exists()
