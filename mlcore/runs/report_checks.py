@@ -22,6 +22,8 @@ def report_refusals(wish: Wish) -> Iterator[Refusal]:
         theirs = list(classifier.classes)
         if not classifier.weights:
             yield "classifiers", f"“{classifier}” has no weights."
+        elif (classifier.transform or {}).get("labels") == "several":
+            yield "classifiers", f"“{classifier}” learned several labels an image; a report counts one."
         elif theirs != ours:
             yield "classifiers", _other_classes(str(classifier), str(wish.image_set), theirs, ours)
     yield from _objects(wish)

@@ -4,15 +4,16 @@ from collections import defaultdict
 from typing import Any
 
 from mlcore.catalogue import METRICS, upgrade
-from mlcore.models import ExplanationSet, Run
+from mlcore.models import Classifier, ExplanationSet, Run
 from mlcore.runs import manifest as manifests
+from mlcore.runs.attention import OPTION, with_files
 from mlcore.runs.job_classifier import JobImpossible, classifier_of
 from mlcore.runs.report_plan import as_it_reads, classifiers_of
 from mlcore.runs.score_job import map_set
 
 
 def reported_by(run: Run) -> list[dict[str, Any]]:
-    """One entry a classifier: {"id", "name", "classifier", "transform", "accuracy", "sets"}.
+    """One entry a classifier: {"id", "name", "classifier", "transform", "attention", "accuracy", "sets"}.
 
     What lies in rows is not asked for again: "accuracy" says whether it is to be measured, each set brings the maps
     that it has and names the metrics that are missing. Raises JobImpossible for what is gone since the start.
@@ -43,6 +44,7 @@ def reported_by(run: Run) -> list[dict[str, Any]]:
                 "name": classifier.name,
                 "classifier": classifier_of(classifier, run),
                 "transform": {name: read[name] for name in ("image_size", "resize", "normalise")},
+                "attention": _modules(read, classifier),
                 "accuracy": bool(recipe["accuracy"]) and classifier.pk not in counted,
                 "sets": [
                     map_set(run, made, images, asks=True)
@@ -54,6 +56,15 @@ def reported_by(run: Run) -> list[dict[str, Any]]:
     if not found:
         raise JobImpossible("The classifiers of this report were deleted since it was started.")
     return found
+
+
+def _modules(recipe: dict[str, Any], classifier: Classifier) -> dict[str, str]:
+    """The files of this classifier's own attention modules, under the options that name them."""
+    try:
+        found = with_files(recipe, classifier)
+    except ValueError as error:
+        raise JobImpossible(str(error)) from error
+    return {name: value for name, value in found.items() if name.endswith(f".{OPTION}")}
 
 
 def _place(made: ExplanationSet, methods: list[str]) -> int:

@@ -31,6 +31,7 @@ class Entry:
     name: str
     classifier: ClassifierSpec
     transform: dict[str, Any]
+    attention: dict[str, str]
     accuracy: bool
     sets: list[dict[str, Any]]
 
@@ -88,7 +89,7 @@ def report(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lambda:
     bar = Bar(reporter, total)
     for number, entry in enumerate(entries, 1):
         where = f"{entry.name} ({number} of {len(entries)})"
-        own = replace(job, classifier=entry.classifier, recipe=job.recipe | entry.transform)
+        own = replace(job, classifier=entry.classifier, recipe=job.recipe | entry.transform | entry.attention)
         predict, maps, values = entry.steps(images)
         if predict:
             _predict(own, entry, items, bar, f"predicting, {where}", predict, cancelled)
@@ -113,6 +114,7 @@ def _entry(raw: dict[str, Any]) -> Entry:
             name=str(raw["name"]),
             classifier=classifier_spec(raw["classifier"]),
             transform=dict(raw["transform"]),
+            attention=dict(raw.get("attention") or {}),
             accuracy=bool(raw["accuracy"]),
             sets=[dict(one) | {"maps": dict(one["maps"]), "shards": list(one["shards"])} for one in raw["sets"]],
         )
