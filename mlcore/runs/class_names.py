@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 SHOWN = 6
+FIRST = 3
 
 
 def find_class(classes: Sequence[str], given: str) -> int | None:
@@ -31,6 +32,6 @@ def find_class(classes: Sequence[str], given: str) -> int | None:
         names = ", ".join(f"“{classes[index]}”" for index in near[:SHOWN])
         more = f" and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
         raise ValueError(f"“{text}” is part of {len(near)} names of classes: {names}{more}. Write more of one.")
-    first = ", ".join(f"“{name}”" for name in classes[:SHOWN])
-    more = ", …" if len(classes) > SHOWN else ""
+    first = ", ".join(f"“{name}”" for name in classes[:FIRST])
+    more = ", …" if len(classes) > FIRST else ""
     raise ValueError(f"There is no class “{text}”. The classifier knows {first}{more}.")

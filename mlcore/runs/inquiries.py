@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 TASK = "mlcore.tasks.answer_inquiry"
 QUEUE = "interactive"
+REMEMBERED = 40  # questions that are looked through for the same one
 MOST_BYTES = 32 * 1024 * 1024
 State = Inquiry.State
 OPEN = (State.WAITING, State.ASKED)
@@ -77,7 +78,7 @@ def ask_mask(
     question.
 
     label: the class by name or index; empty: the one the classifier says. The same question again gives the row that
-    has its answer. Raises QuestionRefused with a sentence for each field that is wrong.
+    has its answer, or waits for it. Raises QuestionRefused with a sentence for each field that is wrong.
     """
     errors: dict[str, str] = {}
     chosen: dict[str, Any] = {"method": method}
@@ -102,7 +103,8 @@ def ask_mask(
     row.question = chosen | {
         "file": shown.file, "name": shown.name, "width": shown.width, "height": shown.height, "sha256": shown.sha256,
     }  # fmt: skip
-    for before in _own(owner).filter(classifier=classifier, kind=Inquiry.Kind.MASK, state=State.ANSWERED)[:40]:
+    known = _own(owner).filter(classifier=classifier, kind=Inquiry.Kind.MASK).exclude(state=State.FAILED)
+    for before in known[:REMEMBERED]:
         if before.question == row.question:
             return before
     return _write(row)

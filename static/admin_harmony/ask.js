@@ -3,6 +3,8 @@
 
 const POLL = 350;
 const SLOW_POLL = 2000;
+const SLOW_AFTER = 20_000;
+const HOLD = 3000; // the map that is there stays so long while the next one is on its way: nothing jumps
 const SWAPPED = "data-ask";
 
 let asking = 0;
@@ -17,6 +19,16 @@ async function show(response, number) {
     window.location.assign(response.url); // signed out, or another page
     return;
   }
+  const waits = found.querySelector("[data-waits]");
+  if (waits && document.querySelector(".h-layer")) {
+    wait(waits.dataset.waits, number, found);
+    return;
+  }
+  swap(found);
+  begin();
+}
+
+function swap(found) {
   const focused = document.activeElement?.id;
   const open = [...place().querySelectorAll("details[open][id]")].map((one) => one.id);
   const opacity = document.querySelector("[data-opacity]")?.value;
@@ -25,7 +37,7 @@ async function show(response, number) {
   const slider = document.querySelector("[data-opacity]");
   if (slider && opacity) slider.value = opacity;
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-  begin();
+  draw();
 }
 
 async function load(address, options = {}, remember = true) {
@@ -54,9 +66,14 @@ function failed() {
   place().prepend(line);
 }
 
-async function wait(address, number, since = Date.now()) {
-  await new Promise((resolve) => { setTimeout(resolve, Date.now() - since > 20_000 ? SLOW_POLL : POLL); });
+async function wait(address, number, held = null, since = Date.now()) {
+  const waited = Date.now() - since;
+  await new Promise((resolve) => { setTimeout(resolve, waited > SLOW_AFTER ? SLOW_POLL : POLL); });
   if (number !== asking) return;
+  if (held && waited > HOLD) {
+    swap(held);
+    held = null;
+  }
   let open = true;
   try {
     const response = await fetch(address, { credentials: "same-origin" });
@@ -64,7 +81,8 @@ async function wait(address, number, since = Date.now()) {
     else open = false; // signed out, or swept away: the page says so
   } catch { /* no connection: ask again */ }
   if (number !== asking) return;
-  if (open) await wait(address, number, since);
+  if (open) await wait(address, number, held, since);
+  else if (place().dataset.ask === "reload") window.location.reload();
   else await load(window.location.href, {}, false);
 }
 
