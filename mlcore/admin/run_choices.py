@@ -5,7 +5,7 @@ Each line says what it is, where it comes from and what it costs; one that canno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,12 @@ from django.http import QueryDict
 
 from harmony.researcher import owned
 from harmony.templatetags.researcher import method_title, set_details
+from mlcore.admin.run_attention import WITHOUT
 from mlcore.catalogue import METHODS, METRICS, MethodSpec, MetricSpec
 from mlcore.models import Box, Explanation, ExplanationSet, HumanMapSet, ImageSet, Mask
+from mlcore.runs.attention import file_behind
 
-LISTS = ("methods", "metrics", "explanation_sets")
+LISTS = ("methods", "metrics", "explanation_sets", "classifiers")
 USUAL_SETS, OFFERED_SETS = 12, 200
 # An option of a method that says how often the classifier is asked.
 COUNTS = ("masks", "samples", "steps")
@@ -107,14 +109,14 @@ def judged(user: Any, image_set: ImageSet | None, data: Mapping[str, Any]) -> Ju
     )
 
 
-def methods_block(data: Mapping[str, Any], chosen: Sequence[str], error: str) -> Block:
-    """Every method of the catalogue, baselines apart."""
+def methods_block(data: Mapping[str, Any], chosen: Sequence[str], error: str, attended: Collection[str] = ()) -> Block:
+    """Every method of the catalogue, baselines apart. attended: those for which there is a trained attention module."""
     groups: list[tuple[str, list[Option]]] = [("", []), ("Baselines", [])]
     for spec in METHODS.values():
         groups[spec.baseline][1].append(
             Option(
                 spec.name, spec.title, spec.summary, " · ".join(filter(None, (spec.reference, method_cost(spec)))),
-                spec.name in chosen, "" if "attention" not in spec.needs else "It needs a trained attention module.",
+                spec.name in chosen, WITHOUT if "attention" in spec.needs and spec.name not in attended else "",
             )
         )  # fmt: skip
     return Block("methods", "Methods", groups, error)
@@ -184,10 +186,14 @@ def _why_not(spec: MetricSpec, found: Judged) -> str:
         if silent:
             return f"“{silent[0]}” has no weights, so it cannot be asked again."
     if "method" in spec.needs:
-        gone = [one for one in found.sets if one.method not in METHODS or "attention" in METHODS[one.method].needs]
+        gone = [one for one in found.sets if one.method not in METHODS or _without_module(one)]
         if gone:
             return f"The maps of {method_title(gone[0].method)} cannot be made again."
     return ""
+
+
+def _without_module(one: ExplanationSet) -> bool:
+    return "attention" in METHODS[one.method].needs and not file_behind(one)
 
 
 def own_groups(names: Iterable[str], registry: Mapping[str, Any], lines: Mapping[str, Any]) -> list[tuple[str, list]]:

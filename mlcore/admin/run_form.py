@@ -11,18 +11,28 @@ from django.db.models import QuerySet
 
 from harmony.inputs import Group, Input, from_field, values
 from harmony.researcher import owned
-from mlcore.admin import run_choices
+from mlcore.admin import run_attention, run_choices, run_report_form
 from mlcore.admin.run_choices import Block, Judged
-from mlcore.catalogue import FAMILIES, LEARNABLE, METHODS, METRICS, OBJECTIVES, Field, fields_for, upgrade
+from mlcore.catalogue import FAMILIES, LEARNABLE, METHODS, Field, fields_for, upgrade
 from mlcore.catalogue.recipes import SEVERAL, chosen
-from mlcore.catalogue.tuning import metric_of, tunes
+from mlcore.catalogue.tuning import TRAINS, makes_attention, metric_of, objective_of, rules, tunes
 from mlcore.models import Classifier, ImageSet, Partition, Run, SupervisionSet
+from mlcore.runs.report_plan import classifiers_of
 
 KIND_TITLES = {
     "train": ("Train", "Teach a classifier on the training part, or tune one on what people said."),
+    "lr_test": (
+        "Try rates",
+        "Train a little at rising learning rates, to see which one to train with. Nothing is kept.",
+    ),
     "explain": ("Explain", "Make maps of what a classifier looks at, by one or several methods in one pass."),
     "score": ("Score", "Compute metrics of maps that are there, with intervals, for one table."),
     "evaluate": ("Evaluate", "Measure accuracy and how well the maps fit, on one part."),
+    "report": (
+        "Report",
+        "Compare classifiers and methods on the same images, in one table. Two baselines, the centre and chance, are "
+        "always in it.",
+    ),
 }
 # What nearly every run sets stands open; the rest is folded under its group's name.
 COMMON = {
@@ -36,9 +46,21 @@ COMMON = {
         "image_size",
         "select",
     },
+    "lr_test": {
+        "objective",
+        "architecture",
+        "batch_size",
+        "image_size",
+        "low",
+        "high",
+        "steps",
+        "beta",
+        "stop_at",
+    },
     "explain": {"target", "part", "image_size"},
     "score": {"part", "batch_size"},
     "evaluate": {"part", "method", "labels", "image_size"},
+    "report": {"part", "target", "accuracy", "batch_size"},
 }
 COMMON_TUNING = COMMON["train"] | {"max_steps", "evaluate_steps", "agreement_guard"}
 # Choosing one changes the form.
@@ -92,10 +114,15 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     lines = {
         item.name: _recipe_input(item, data, errors, reads) for item in recipe_fields if item.kind != "choices"
     }  # fmt: skip
-    blocks = _blocks(kind, data, errors, found)
+    modules = run_attention.modules_of(objects["classifier"]) if kind == "explain" else []
+    run_attention.offer_modules(lines, modules)
+    attended = {row.kind for row in modules}
+    blocks = _blocks(kind, data, errors, found, attended)
+    if kind == "report":
+        blocks = run_report_form.blocks(user, objects["image_set"], data, errors, objects["classifiers"])
     owns = _owns(kind, data, lines, {option.value for block in blocks for option in block.options if option.why})
     own_names |= {line.name for group in owns for line in group.inputs}
-    if kind == "train" and objects["classifier"]:
+    if kind in TRAINS and objects["classifier"]:
         lines.pop("architecture", None)
     usual = COMMON_TUNING if kind == "train" and tunes(data) else COMMON[kind]
     common = [line for name, line in lines.items() if name in usual and name not in own_names]
@@ -104,7 +131,7 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     for item in recipe_fields:
         if item.name in lines and item.name not in usual and item.name not in own_names:
             rest.setdefault(item.group, []).append(lines[item.name])
-    what = _what(user, kind, objects, errors, found)
+    what = _what(user, kind, objects, errors, found, attention=makes_attention(data))
     shown = {line.name for line in what} | set(lines) | {block.name for block in blocks}
     seed = str(data.get("seed") or "0")
     typed_name = str(data.get("name") or "").strip()
@@ -138,6 +165,7 @@ def from_run(run: Run) -> dict[str, Any]:
         "supervision": str(run.supervision_id or ""),
         "explanation_sets": ",".join(str(pk) for pk in run.explanation_sets.values_list("pk", flat=True)),
         "human_maps": str(run.human_maps_id or ""),
+        "classifiers": ",".join(str(row.pk) for row in classifiers_of(run)),
         "seed": str(run.seed),
         "name": run.name,
         **{key: _as_typed(value) for key, value in upgrade(run.kind, run.recipe).items()},
@@ -153,28 +181,35 @@ def _as_typed(value: Any) -> Any:
 def suggested_name(kind: str, data: Mapping[str, Any], objects: Mapping[str, Any]) -> str:
     image_set = objects.get("image_set")
     parts = [str(image_set) if image_set else ""]
-    if kind == "train":
-        spec = OBJECTIVES.get(str(data.get("objective") or "supervised"))
+    if kind in TRAINS:
+        spec = objective_of(data)
+        parts.append("learning rates" if kind == "lr_test" else "")
         if tunes(data):
             tuned_for = LEARNABLE.get(metric_of(data))
             parts.append(f"tuned for {tuned_for.title}" if tuned_for else "")
         else:
-            parts.append(spec.title.lower() if spec else "")
+            parts.append((spec.title if makes_attention(data) else spec.title.lower()) if spec else "")
+    elif kind == "report":
+        compared = [str(one) for one in objects.get("classifiers") or ()]
+        parts += [kind, ", ".join(compared[:3]) + (" …" if len(compared) > 3 else "")]
     else:
         parts += [kind, str(objects.get("classifier") or "")]
     return " · ".join(part for part in parts if part)[:160]
 
 
 def _chosen_spec(kind: str, data: Mapping[str, Any]) -> Any:
-    if kind == "train":
-        return OBJECTIVES.get(str(data.get("objective") or "supervised"))
+    if kind in TRAINS:
+        return objective_of(data)
     return METHODS.get(str(data.get("method") or "grad_cam")) if kind == "evaluate" else None
 
 
-def _blocks(kind: str, data: Mapping[str, Any], errors: Mapping[str, str], found: Judged) -> list[Block]:
-    """What is ticked in lists: the methods of an explain run, the maps and metrics of a score run."""
+def _blocks(
+    kind: str, data: Mapping[str, Any], errors: Mapping[str, str], found: Judged, attended: set[str]
+) -> list[Block]:
+    """What is ticked in lists: the methods of an explain run, the maps and metrics of a score run. attended: methods
+    for which the classifier has a trained attention module."""
     if kind == "explain":
-        return [run_choices.methods_block(data, chosen(kind, data), errors.get("methods", ""))]
+        return [run_choices.methods_block(data, chosen(kind, data), errors.get("methods", ""), attended)]
     if kind == "score":
         return [
             run_choices.sets_block(found, errors.get("explanation_sets", "")),
@@ -187,9 +222,11 @@ def _owns(kind: str, data: Mapping[str, Any], lines: Mapping[str, Input], barred
     """The options of each chosen method or metric that can be chosen, under its title."""
     if kind not in SEVERAL:
         return []
-    registry = METHODS if kind == "explain" else METRICS
-    names = [name for name in chosen(kind, data) if name not in barred]
-    return [Group(title, own) for title, own in run_choices.own_groups(names, registry, lines)]
+    found = []
+    for chooser, registry in SEVERAL[kind].items():
+        names = [name for name in chosen(kind, data, chooser) if name not in barred]
+        found += [Group(title, own) for title, own in run_choices.own_groups(names, registry, lines)]
+    return found
 
 
 def told_by(kind: Any) -> tuple[str, ...]:
@@ -207,8 +244,7 @@ def _recipe_input(item: Field, data: Mapping[str, Any], errors: Mapping[str, str
     line = from_field(item, data, errors, default=reads.get(item.name, item.default))
     line.switches = item.name in SWITCHES
     if item.name == "select":
-        # A score chooses where there is one, and only there.
-        line.choices = [choice for choice in line.choices if (choice[0] == "best_score") == tunes(data)]
+        line.choices = [choice for choice in line.choices if choice[0] in rules(data)]
     if item.name == "architecture":
         line.suggestions = tuple(name for names in FAMILIES.values() for name in names)
     return line
@@ -226,22 +262,28 @@ def _objects(user: Any, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     if image_set:
         partition = _find(owned(Partition.objects.filter(image_set=image_set), user), data.get("partition"))
         supervision = _find(owned(SupervisionSet.objects.filter(image_set=image_set), user), data.get("supervision"))
-        if classifier and classifier.classes != image_set.classes and kind != "train":
+        if classifier and classifier.classes != image_set.classes and kind not in TRAINS:
             classifier = None
     if kind == "score":
         classifier = None  # each set of maps has its own
-    if kind != "train":
+    if kind not in TRAINS:
         supervision = None
+    compared: list[Classifier] = []
+    if kind == "report":
+        compared, classifier = run_report_form.ticked(run_report_form.offered(user, image_set), data), None
     return {
         "image_set": image_set,
         "partition": partition,
         "classifier": classifier,
+        "classifiers": compared,
         "supervision": supervision,
     }
 
 
-def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str, str], found: Judged) -> list[Input]:
-    """Which images, which classifier, whose maps: the rows that a run needs."""
+def _what(
+    user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str, str], found: Judged, *, attention: bool
+) -> list[Input]:
+    """Which images, which classifier, whose maps: the rows that a run needs. attention: the run trains one."""
     image_set = objects["image_set"]
 
     def picker(name: str, label: str, rows: Iterable[Any], empty: str, help: str, required: bool) -> Input:
@@ -262,9 +304,11 @@ def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str,
         picker(
             "partition", "Partition", partitions[:200], "Choose a partition",
             "Which images train, are rated and drawn, choose the epoch, and are looked at last.",
-            kind not in ("explain", "score"),
+            kind not in ("explain", "score", "report"),
         )
     )  # fmt: skip
+    if kind == "report":
+        return lines  # its classifiers are ticked in a list
     if kind == "score":
         lines.append(
             picker(
@@ -275,16 +319,18 @@ def _what(user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str,
         )  # fmt: skip
         return lines
     classifiers = owned(Classifier.objects.all(), user)[:300]
-    fitting = [row for row in classifiers if kind == "train" or row.classes == image_set.classes]
+    trains, explained = kind in TRAINS, kind in TRAINS and attention
+    fitting = [row for row in classifiers if trains or row.classes == image_set.classes]
+    use = "The classifier that is explained; it stays as it is." if explained else "A classifier to go on from."
     lines.append(
         picker(
             "classifier", "Classifier", fitting,
-            "None: a new one" if kind == "train" else "Choose a classifier",
-            "A classifier to go on from." if kind == "train" else "Those with exactly the classes of these images.",
-            kind != "train",
+            "None: a new one" if trains and not explained else "Choose a classifier",
+            use if trains else "Those with exactly the classes of these images.",
+            explained or not trains,
         )
     )  # fmt: skip
-    if kind == "train":
+    if trains and not explained:
         supervision = owned(SupervisionSet.objects.filter(image_set=image_set), user)[:200]
         lines.append(
             picker(
