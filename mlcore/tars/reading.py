@@ -26,7 +26,12 @@ class TarMember(str):
         return made
 
     def __reduce__(self) -> tuple[type[TarMember], tuple[str, str, int, int]]:
-        return TarMember, (self.tar, self[len(self.tar) + 1 :], self.offset, self.size)
+        return TarMember, (self.tar, self.key, self.offset, self.size)
+
+    @property
+    def key(self) -> str:
+        """The name of its sample."""
+        return self[len(self.tar) + 1 :]
 
     def read(self) -> bytes:
         """Its bytes. Raises OSError where the tar is gone or ends before."""

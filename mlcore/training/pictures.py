@@ -42,12 +42,18 @@ def read_picture(path: str | Path) -> Image.Image:
                 return Image.alpha_composite(ground, layered).convert("RGB")
             return turned.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise JobError(f"The picture {Path(path).name} cannot be read ({error}).") from error
+        raise JobError(f"The picture {_name(path)} cannot be read ({error}).") from error
 
 
 def _source(path: str | Path) -> str | Path | io.BytesIO:
     """The file itself, or what lies in a tar."""
     return io.BytesIO(path.read()) if isinstance(path, TarMember) else path
+
+
+def _name(path: str | Path) -> str:
+    if isinstance(path, TarMember):
+        return f"{path.key} in {Path(path.tar).name}"
+    return Path(path).name
 
 
 def read_map(path: str | Path) -> NDArray[np.int8]:
@@ -164,7 +170,7 @@ def size_of(path: str | Path) -> tuple[int, int]:
             width, height = opened.size
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise JobError(f"The picture {Path(path).name} cannot be read ({error}).") from error
+        raise JobError(f"The picture {_name(path)} cannot be read ({error}).") from error
     return (height, width) if turned else (width, height)
 
 
