@@ -25,7 +25,7 @@ from mlcore.catalogue.recipe_fields import (
 )
 from mlcore.catalogue.scale import scale_errors
 from mlcore.catalogue.schedule import epochs_of
-from mlcore.catalogue.several import BEST_BY_PRECISION, several, why_not_several
+from mlcore.catalogue.several import by_precision, several, why_not_several
 from mlcore.catalogue.spec import Spec
 from mlcore.catalogue.tuning import TRAINS, makes_attention, published, rules, tunes
 
@@ -143,7 +143,7 @@ def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Fiel
         others = published(values or {})
         own = tuple(replace(field, default=others[field.name]) if field.name in others else field for field in own)
         if several(values or {}):
-            own = tuple(_by_precision(field) if field.name == "select" else field for field in own)
+            own = tuple(by_precision(field) for field in own)
         if makes_attention(values or {}):
             own = tuple(_by_drop(field) if field.name == "select" else field for field in own)
     return own
@@ -153,11 +153,6 @@ def _by_drop(field: Field) -> Field:
     """The choice of an epoch of a trained attention: its score is the average drop."""
     words = {"best_score": "the lowest average drop at 50 %"}
     return replace(field, choices=tuple((name, words.get(name, said)) for name, said in field.choices))
-
-
-def _by_precision(field: Field) -> Field:
-    """The choice of an epoch, where images have several labels: by mean average precision."""
-    return replace(field, choices=tuple((name, BEST_BY_PRECISION.get(name, words)) for name, words in field.choices))
 
 
 def chosen(kind: str, values: Mapping[str, Any], chooser: str = "") -> list[str]:

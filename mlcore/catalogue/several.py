@@ -1,8 +1,10 @@
 """Images with several labels each (definitions §3): which objectives learn them, and the published settings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from mlcore.catalogue.fields import Field
 from mlcore.catalogue.objectives import OBJECTIVES
 
 LEARNED_BY = ("supervised", "grid")
@@ -20,6 +22,16 @@ BEST_BY_PRECISION = {
     "best_accuracy": "the best mean average precision",
     "best_attention_iou": "the best attention IoU near the best mean average precision",
 }
+
+
+def by_precision(field: Field) -> Field:
+    """A field as it reads where images have several labels: what chooses the epoch is the mean average precision."""
+    if field.name == "select":
+        words = tuple((name, BEST_BY_PRECISION.get(name, words)) for name, words in field.choices)
+        return replace(field, choices=words)
+    if field.name == "select_tolerance":
+        return replace(field, label="Near the best precision means", help="Mean average precision, 0.01 = 1 point.")
+    return field
 
 
 def several(recipe: Mapping[str, Any]) -> bool:
