@@ -1,15 +1,17 @@
 """Does grid consistency move what a classifier looks at onto the object? (docs/grid.md)
 
-    HARMONY_TEST_DATA=... HARMONY_VAR=... python -m bench.grid_loop butterflies|imagenet|decoy [--seeds 1 2 3]
-        [--part test|validation] [--set name=value ...] [--out FILE]
+    HARMONY_TEST_DATA=... HARMONY_VAR=... python -m bench.grid_loop butterflies|imagenet|decoy|unmarked
+        [--seeds 1 2 3] [--part test|validation] [--set name=value ...] [--out FILE]
 
-For each seed the same recipe trains twice: with the objective `supervised`, and with `grid`. Start, images, order,
-augmentation, steps and the epoch that is kept (the last) are the same. Then the maps of the TRUE class are compared
+For each seed a classifier is taught its classes, and from its weights the same recipe goes on twice: with the objective
+`supervised`, and with `grid`. Start, images, order, augmentation, steps and the epoch that is kept (the last) are the
+same. Then the maps of the TRUE class are compared
 with the objects of images that neither trained nor chose anything.
 
 butterflies  photographs with masks; the partition is the seed's own;
 imagenet     400 validation photographs with boxes; the seed says which train (the classifier knows the classes);
-decoy        scenes with a misleading mark, a world for each seed (docs/decoy.md).
+decoy        scenes with a misleading mark, a world for each seed (docs/decoy.md);
+unmarked     the same scenes without the mark.
 
 Beside the maps stand their own baselines: each image's map laid on another image, a blob in the middle, and noise.
 Intervals are 95 % over images; differences are taken image by image. Finished runs are kept below HARMONY_VAR (or
@@ -23,7 +25,6 @@ import csv
 import hashlib
 import json
 import os
-import statistics
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ import numpy as np
 import torch
 
 from bench.decoy_loop import items_of
+from bench.grid_loop_table import BASELINES, MAPS, OBJECTIVES, ON_MAPS, ON_OTHERS, ROWS, Runs, Values, tables, verdict
 from mlcore.attribution import METHODS
-from mlcore.exchange.decoy import CLASSES, render_decoy
+from mlcore.exchange.decoy import render_decoy
 from mlcore.exchange.decoy_settings import DEMO
 from mlcore.metrics import make
 from mlcore.metrics.accuracy import Accuracy
@@ -47,78 +49,61 @@ from mlcore.training.jobs import run_job
 from mlcore.training.pictures import Geometry, reference_in_window
 
 Items = list[dict[str, Any]]
-Values = dict[str, dict[str, float | str]]  # metric → image → value, or why it has none
 
-OBJECTIVES = ("supervised", "grid")
-MAPS = ("grad_cam", "hires_cam")
-ON_OTHERS = "grad_cam on another image"
-BASELINES = ("centre", "random")
-ROWS = {
-    "grad_cam": "Grad-CAM",
-    "hires_cam": "HiResCAM",
-    ON_OTHERS: "Grad-CAM of another image",
-    "centre": "image centre",
-    "random": "noise",
-}
-COLUMNS = {
-    "accuracy": "top-1, %",
-    "pointing": "pointing game, %",
-    "stochastic_pointing": "stochastic pointing, %",
-    "content_heat_map": "content heat map, %",
-}
-ON_MAPS = tuple(COLUMNS)[1:]
-MUST_RISE = ("stochastic_pointing", "content_heat_map")
-POINTS_LOST = 2.0  # of top-1, at most
+WEIGHTS = "weights.safetensors"
 GRID_ALONE = ("grid_weight", "detach_target", "preset", "layer")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An image set with its classifier; `recipe` is of both runs, `grid` of the second alone."""
+    """An image set with its classifier. `first`: what teaches it beforehand (None: it knows the classes already);
+    `recipe` is of both runs that are compared, `grid` of the second alone.
+    """
 
     architecture: str
     classes: int
+    first: dict[str, Any] | None
     recipe: dict[str, Any]
     grid: dict[str, Any]
     weights: str | None = None
     per_class: tuple[int, int] | None = None  # images of a class that train and that validate
 
 
+PLAIN = {"optimizer": "adam", "batch_size": 16, "schedule": "cosine", "flip": True, "learning_rate": 1e-4}
+# Fewer scenes than in docs/decoy.md, so that a run takes a minute or two.
+WORLD = {**DEMO["world"], "per_part": {"train": 600, "validation": 200, "test": 600}}
+SCENES = {key: value for key, value in DEMO["phase_1"].items() if key not in ("architecture", "objective", "select")}
 EXPERIMENTS = {
     "butterflies": Experiment(
         "squeezenet1_1",
         10,
-        {"image_size": 132, "epochs": 10, "batch_size": 16, "optimizer": "adam", "learning_rate": 1e-4,
-         "schedule": "cosine", "flip": True},
-        {"grid_weight": 25.0},
+        {**PLAIN, "image_size": 116, "epochs": 8},
+        {**PLAIN, "image_size": 116, "epochs": 4},
+        {"grid_weight": 200.0},
         "squeezenet1_1_imagenet.npz",
         (20, 10),
     ),
     "imagenet": Experiment(
         "squeezenet1_1",
         1000,
-        {"image_size": 196, "epochs": 3, "batch_size": 16, "optimizer": "adam", "learning_rate": 1e-5,
-         "schedule": "cosine", "flip": True},
-        {"grid_weight": 25.0},
+        None,
+        {**PLAIN, "image_size": 196, "epochs": 3, "learning_rate": 1e-5},
+        {"grid_weight": 200.0},
         "squeezenet1_1_imagenet.npz",
     ),
-    "decoy": Experiment(
-        "sixconv",
-        4,
-        {key: value for key, value in DEMO["phase_1"].items() if key not in ("architecture", "objective", "select")},
-        {"grid_weight": 25.0},
-    ),
-}  # fmt: skip
+    "decoy": Experiment("sixconv", 4, SCENES, {**SCENES, "epochs": 4}, {"grid_weight": 30.0}),
+    "unmarked": Experiment("sixconv", 4, SCENES, {**SCENES, "epochs": 4}, {"grid_weight": 30.0}),
+}
 
 
 def parts_of(name: str, seed: int, folder: Path, data: Path) -> dict[str, Items]:
     """train, validation and test of a seed."""
-    if name == "decoy":
+    if name in ("decoy", "unmarked"):
         world = folder / f"world-{seed}"
         if not (world / "labels.csv").exists():  # written last
-            render_decoy(world, seed=seed, **DEMO["world"])
+            render_decoy(world, seed=seed, mark=name == "decoy", **WORLD)
         parts = items_of(world)
-        return {part: parts[part] for part in ("train", "validation", "test")}
+        return {part: parts.get(part, []) for part in ("train", "validation", "test")}
     found = butterflies(data) if name == "butterflies" else photographs(data)
     rng = np.random.default_rng(seed)
     per_class = EXPERIMENTS[name].per_class
@@ -172,8 +157,32 @@ def photographs(data: Path) -> Items:
         ]
 
 
-def train(place: Path, job: dict[str, Any]) -> Path:
-    """Run one training job in this process; the kept weights. Exits on failure."""
+def trained(folder: Path, name: str, seed: int, recipe: dict[str, Any], start: Path | None, items: Items) -> Path:
+    """The folder of a run whose last epoch's weights are kept there; it is made where it is not there yet."""
+    one = EXPERIMENTS[name]
+    said = json.dumps([recipe, one.architecture, one.per_class, WORLD, start and start.parent.name], sort_keys=True)
+    place = folder / f"{seed}-{recipe['objective']}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    if (place / WEIGHTS).exists():
+        return place
+    print(f"{name}, seed {seed}: {recipe['objective']}, {recipe['epochs']} epochs", file=sys.stderr, flush=True)
+    job = {
+        "version": 1,
+        "kind": "train",
+        "run": place.name,
+        "attempt": "1",
+        "workdir": str(place),
+        "seed": seed,
+        "device": "cpu",
+        "recipe": recipe,
+        "classes": [str(label) for label in range(one.classes)],
+        "classifier": {
+            "architecture": one.architecture,
+            "num_classes": one.classes,
+            "weights": str(start) if start else None,
+            "replace_head": True,
+        },
+        "parts": {"train": items},
+    }
     last: dict[str, dict[str, Any]] = {}
 
     def emit(event: dict[str, Any]) -> None:
@@ -181,7 +190,7 @@ def train(place: Path, job: dict[str, Any]) -> Path:
 
     if run_job(job, emit) != 0:
         sys.exit(f"{place.name}: {last.get('failed', {}).get('reason', 'failed')}")
-    return place / str(last["result"]["weights"])
+    return place
 
 
 def look(one: Experiment, weights: Path, items: Items) -> dict[str, Values]:
@@ -220,152 +229,24 @@ def values_of(metric: Metric) -> dict[str, float | str]:
 def figures(
     name: str, objective: str, seed: int, part: str, changes: Mapping[str, Any], folder: Path, data: Path
 ) -> dict[str, Values]:
-    """`look` at one run, which is made where it is not there yet."""
+    """`look` at one run. What is not there yet is made: first the classifier that both runs start from."""
     one = EXPERIMENTS[name]
+    parts = parts_of(name, seed, folder, data)
+    start = data / "weights" / one.weights if one.weights else None
+    if one.first is not None:
+        taught = one.first | {"objective": "supervised", "select": "last"}
+        start = trained(folder, name, seed, taught, start, parts["train"]) / WEIGHTS
     recipe = one.recipe | {"objective": objective, "select": "last"}
     recipe |= {key: value for key, value in changes.items() if key not in GRID_ALONE}
     if objective == "grid":
         recipe |= one.grid | {key: value for key, value in changes.items() if key in GRID_ALONE}
-    said = json.dumps([name, seed, recipe, one.architecture, one.per_class, DEMO["world"]], sort_keys=True)
-    place = folder / f"{seed}-{objective}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    place = trained(folder, name, seed, recipe, start, parts["train"])
     record = place / f"{part}.json"
-    if record.exists():
-        return json.loads(record.read_text())
-    parts = parts_of(name, seed, folder, data)
-    weights = place / "weights.safetensors"
-    if not weights.exists():
-        print(f"{name}, seed {seed}: training {objective}", file=sys.stderr, flush=True)
-        classifier = {"architecture": one.architecture, "num_classes": one.classes, "replace_head": True}
-        if one.weights:
-            classifier["weights"] = str(data / "weights" / one.weights)
-        job = {
-            "version": 1,
-            "kind": "train",
-            "run": place.name,
-            "attempt": "1",
-            "workdir": str(place),
-            "seed": seed,
-            "device": "cpu",
-            "recipe": recipe,
-            "classes": list(CLASSES) if name == "decoy" else [],
-            "classifier": classifier,
-            "parts": {key: parts[key] for key in ("train", "validation")},
-        }
-        train(place, job)
-    found = look(one, weights, parts[part])
-    fresh = record.with_suffix(".part")
-    fresh.write_text(json.dumps(found))
-    fresh.replace(record)
-    return found
-
-
-def metric_of(name: str, values: Mapping[str, float | str], labels: Mapping[str, int]) -> Metric:
-    """The metric as if it had just found these values; it knows its mean and its interval."""
-    metric: Metric = Accuracy() if name == "accuracy" else make(name)
-    for image, value in values.items():
-        metric.note(image, value)
-        if name == "pointing":
-            metric.classes[image] = labels[image]  # type: ignore[attr-defined]
-    return metric
-
-
-def difference(after: Mapping[str, float | str], before: Mapping[str, float | str]) -> dict[str, float | str]:
-    """Image by image, after − before, of the images that have both values."""
-    return {
-        image: value - before[image]
-        for image, value in after.items()
-        if not isinstance(value, str) and not isinstance(before.get(image, ""), str)
-    }
-
-
-def cell(metric: Metric, *, signed: bool = False) -> str:
-    """Value in percent with its interval."""
-    value, interval = metric.mean(), metric.interval()
-    if value is None or interval is None:
-        return "–"
-    sign = "+" if signed else ""
-    low, high = (100 * end for end in interval)
-    return f"{100 * value:{sign}.1f} ({low:{sign}.1f} – {high:{sign}.1f})"
-
-
-Runs = dict[tuple[int, str], dict[str, Values]]  # (seed, objective) → `look`
-
-
-def tables(runs: Runs, labels: Mapping[int, Mapping[str, int]]) -> list[str]:
-    """Markdown: the maps with and without grid consistency, then the maps' own baselines, then what was left out."""
-    head = "| " + " | ".join(["seed", "map", "training", *COLUMNS.values()]) + " |"
-    rule = "|---" * (3 + len(COLUMNS)) + "|"
-    lines = [head, rule]
-    for row in MAPS:
-        for seed in labels:
-            without, with_grid = (by_column(runs[seed, objective], row) for objective in OBJECTIVES)
-            moved = {name: difference(with_grid[name], without[name]) for name in COLUMNS}
-            for title, values in (("supervised", without), ("grid", with_grid), ("**difference**", moved)):
-                signed = values is moved
-                cells = [cell(metric_of(name, values[name], labels[seed]), signed=signed) for name in COLUMNS]
-                lines.append(f"| {seed} | {ROWS[row]} | {title} | " + " | ".join(cells) + " |")
-        cells = [spread(differences(runs, labels, row, name)) for name in COLUMNS]
-        lines.append(f"| mean ± sd | {ROWS[row]} | **difference** | " + " | ".join(cells) + " |")
-    lines += ["", "| " + " | ".join(["seed", "map", "training", *(COLUMNS[name] for name in ON_MAPS)]) + " |"]
-    lines.append("|---" * (3 + len(ON_MAPS)) + "|")
-    for seed in labels:
-        for row in (ON_OTHERS, *BASELINES):
-            for objective in OBJECTIVES if row == ON_OTHERS else OBJECTIVES[:1]:
-                found = runs[seed, objective][row]
-                cells = [cell(metric_of(name, found[name], labels[seed])) for name in ON_MAPS]
-                trained = objective if row == ON_OTHERS else "any"
-                lines.append(f"| {seed} | {ROWS[row]} | {trained} | " + " | ".join(cells) + " |")
-    return [*lines, "", *left_out(runs)]
-
-
-def by_column(found: dict[str, Values], row: str) -> Values:
-    """A map's values, and the accuracy, which is of no map."""
-    return found[""] | found[row]
-
-
-def differences(runs: Runs, labels: Mapping[int, Mapping[str, int]], row: str, name: str) -> list[float]:
-    """Of each seed, grid − supervised in percent."""
-    found = []
-    for seed in labels:
-        without, with_grid = (by_column(runs[seed, objective], row)[name] for objective in OBJECTIVES)
-        mean = metric_of(name, difference(with_grid, without), labels[seed]).mean()
-        found.append(float("nan") if mean is None else 100 * mean)
-    return found
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation over seeds."""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):+.1f}{deviation}"
-
-
-def left_out(runs: Runs) -> list[str]:
-    """Images that a metric could not judge, by run, map and reason."""
-    lines = []
-    for (seed, objective), found in runs.items():
-        for row in MAPS:
-            reasons: dict[str, list[str]] = {}
-            for metric in ON_MAPS:
-                why = [value for value in found[row][metric].values() if isinstance(value, str)]
-                for reason in sorted(set(why)):
-                    reasons.setdefault(f"{why.count(reason)} × {reason}", []).append(metric)
-            lines += [f"- seed {seed}, {objective}, {ROWS[row]}: {said} ({', '.join(on)})" for said, on in reasons.items()]
-    return lines and ["Left out of the means:", "", *lines]
-
-
-def verdict(runs: Runs, labels: Mapping[int, Mapping[str, int]]) -> list[tuple[str, bool]]:
-    """What must hold on every seed, as sentences."""
-    found = []
-    for row in MAPS:
-        for name in MUST_RISE:
-            values = differences(runs, labels, row, name)
-            up = sum(value > 0 for value in values)
-            found.append((f"{ROWS[row]}, {COLUMNS[name].removesuffix(', %')} rises: {up} of {len(values)} seeds",
-                          up == len(values)))  # fmt: skip
-    lost = [-value for value in differences(runs, labels, MAPS[0], "accuracy")]
-    kept = sum(value <= POINTS_LOST for value in lost)
-    found.append((f"top-1 loses at most {POINTS_LOST:g} points: {kept} of {len(lost)} seeds", kept == len(lost)))
-    return found
+    if not record.exists():
+        fresh = record.with_suffix(".part")
+        fresh.write_text(json.dumps(look(one, place / WEIGHTS, parts[part])))
+        fresh.replace(record)
+    return json.loads(record.read_text())
 
 
 def setting(said: str) -> tuple[str, Any]:
@@ -383,11 +264,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--part", choices=("test", "validation"), default="test", help="whose images are looked at")
-    parser.add_argument("--set", type=setting, nargs="*", default=[], metavar="NAME=VALUE", help="options of the recipes")
+    parser.add_argument("--set", type=setting, nargs="*", default=[], metavar="N=VALUE", help="options of the recipes")
     parser.add_argument("--out", type=Path, help="a file for the tables")
     options = parser.parse_args(arguments)
     data = Path(os.environ.get("HARMONY_TEST_DATA", ""))
-    if options.images != "decoy" and not (data / "weights").is_dir():
+    if EXPERIMENTS[options.images].weights and not (data / "weights").is_dir():
         print("HARMONY_TEST_DATA must name a folder with the photographs and weights.", file=sys.stderr)
         return 2
     folder = Path(os.environ.get("HARMONY_VAR", "var")) / "grid-loop" / options.images
