@@ -213,6 +213,11 @@ def _selection(wish: Wish) -> Iterator[Refusal]:
         )
 
 
+def _scale(wish: Wish) -> Iterator[Refusal]:
+    if wish.kind == "train":
+        yield from scale_refusals(wish.recipe)
+
+
 def _with_boxes(manifest: Manifest) -> bool:
     images = [image for part, image, _, _ in entries_of(manifest) if part in (Part.TRAIN, Part.POOL)]
     return bool(having(Box, images))
@@ -228,7 +233,7 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _selection,
     tuning_refusals,
     score_refusals,
-    scale_refusals,
+    _scale,
     report_refusals,
     shard_refusals,
 )

@@ -1,14 +1,16 @@
 """What a researcher does with a run that exists: cancel, resume, repeat. Each writes its audit row."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from mlcore.catalogue import fields_for, upgrade
+from mlcore.catalogue import RecipeError, clean, fields_for, upgrade
 from mlcore.catalogue.recipes import KINDS, ONE, SEVERAL
 from mlcore.models import AuditEntry, Run
 from mlcore.runs.checks import RunRefused
+from mlcore.runs.processes import scale_refusals
 from mlcore.runs.queue import send_on_commit
 from mlcore.runs.start import start_run
 from mlcore.runs.state import HELD, appended, line
@@ -45,14 +47,19 @@ def cancel(run: Run, actor: Any) -> Run:
 
 
 @transaction.atomic
-def resume(run: Run, actor: Any, *, enqueue: bool = True) -> Run:
-    """Queue a failed or cancelled run again; it goes on from its newest checkpoint. Raises RunRefused."""
+def resume(run: Run, actor: Any, *, enqueue: bool = True, scale: Mapping[str, Any] | None = None) -> Run:
+    """Queue a failed or cancelled run again; it goes on from its newest checkpoint. Raises RunRefused.
+
+    `scale` names processes, nodes and rendezvous that are others than before: where a run is computed is no part of
+    what it comes to.
+    """
     run = Run.objects.select_for_update().get(pk=run.pk)
     if run.state not in RESUMABLE:
         raise RunRefused(
             {"state": f"“{run}” is {run.get_state_display()}; only failed and cancelled runs are resumed."}
         )
-    before = {"state": run.state, "reason": run.reason}
+    recipe = _elsewhere(run, scale or {})
+    before = {"state": run.state, "reason": run.reason} | {key: run.recipe.get(key) for key in scale or {}}
     who = f" by {actor}" if getattr(actor, "pk", None) else ""
     where = "from its checkpoint" if run.checkpoint else "from its beginning"
     Run.objects.filter(pk=run.pk, state=run.state).update(
@@ -64,13 +71,30 @@ def resume(run: Run, actor: Any, *, enqueue: bool = True) -> Run:
         reason="",
         worker="",
         heartbeat=timezone.now(),
+        recipe=recipe,
         log=appended(run.log, [line(f"Resumed{who}, {where}.")]),
     )
-    AuditEntry.write(actor, "run.resume", run, before=before, after={"state": State.QUEUED})
+    AuditEntry.write(actor, "run.resume", run, before=before, after={"state": State.QUEUED} | dict(scale or {}))
     run.refresh_from_db()
     if enqueue:
         send_on_commit(run)
     return run
+
+
+def _elsewhere(run: Run, scale: Mapping[str, Any]) -> dict[str, Any]:
+    if not scale:
+        return dict(run.recipe)
+    if run.kind != Run.Kind.TRAIN:
+        raise RunRefused({"processes": "Only training is shared by processes."})
+    try:
+        cleaned = clean(run.kind, upgrade(run.kind, run.recipe) | dict(scale))
+    except RecipeError as error:
+        raise RunRefused(error.errors) from error
+    refused = dict(scale_refusals(cleaned))
+    if refused:
+        raise RunRefused(refused)
+    # Nothing else: the checkpoint belongs to the recipe as it was frozen.
+    return run.recipe | {name: cleaned[name] for name in scale}
 
 
 def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enqueue: bool = True) -> Run:

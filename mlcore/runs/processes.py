@@ -1,8 +1,9 @@
 """How many processes and machines share a training run, and the command that starts them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
@@ -11,7 +12,7 @@ from mlcore.models import Run
 from mlcore.runs.devices import CPU, CUDA, NoSuchDevice, owned
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.limits import limit
-from mlcore.runs.wish import Refusal, Wish
+from mlcore.runs.wish import Refusal
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,12 @@ def _processes(run: Run) -> int:
     return wanted
 
 
-def scale_refusals(wish: Wish) -> Iterator[Refusal]:
-    """What this deployment allows no run."""
-    if wish.kind != "train":
-        return
-    wanted, most = int(wish.recipe.get("processes") or 0), int(limit("PROCESSES"))
+def scale_refusals(recipe: Mapping[str, Any]) -> Iterator[Refusal]:
+    """What this deployment allows no run, of a training recipe."""
+    wanted, most = int(recipe.get("processes") or 0), int(limit("PROCESSES"))
     if most and wanted > most:
         yield "processes", _too_many(wanted, most)
-    rendezvous = str(wish.recipe.get("rendezvous") or "")
+    rendezvous = str(recipe.get("rendezvous") or "")
     # Whoever is met there is trusted like this program itself.
     if rendezvous and host_of(rendezvous) not in settings.RUN_RENDEZVOUS_HOSTS:
         allowed = ", ".join(settings.RUN_RENDEZVOUS_HOSTS)
