@@ -24,6 +24,7 @@ from mlcore.attribution.tame import VARIANTS, TAMEAttention
 from mlcore.metrics.inputs import NORMALISATIONS
 from mlcore.objectives.base import Loss, Objective, count_reduce
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.feature_store import FeatureStore
 from mlcore.objectives.shares import images_of_step
 
 Variant = Literal["default", "no_skip", "no_skip_no_norm", "sigmoid", "l_cam"]
@@ -50,6 +51,9 @@ class TAMETraining(Objective):
     variant: of TAME's module, or "l_cam" for L-CAM's. layers: names that the module reads; None: its own suggestion.
     attention: a module to go on training, which knows its variant and layers itself. normalise: "imagenet" or "none",
         how the batches' images were made from pictures in [0, 1].
+
+    store: set it to a FeatureStore where batches come again under the same names and the classifier is in eval mode;
+    None (as made): every pass is computed.
 
     The parameters are the attention's, from `prepare` on; the attention keeps a mode of its own (`train`, `eval`).
     Raises ValueError with a sentence where preset, variant, layers or normalisation do not fit.
@@ -79,6 +83,7 @@ class TAMETraining(Objective):
         self.layers = None if layers is None else tuple(layers)
         self.normalisation = NORMALISATIONS[normalise]
         self.module: AttentionModule | None = attention
+        self.store: FeatureStore | None = None
 
     @property
     def attention(self) -> AttentionModule:
@@ -109,7 +114,7 @@ class TAMETraining(Objective):
         """
         images = batch.images
         with frozen(model):
-            logits, features = self._read(model, images)
+            logits, features = self._remembered(model, batch)
             labels = logits.argmax(dim=1)
             maps, own = self._maps(features, labels)
             masks = upsample(own, (images.shape[2], images.shape[3]))[:, None].to(images.dtype)
@@ -133,6 +138,16 @@ class TAMETraining(Objective):
             terms,
             logits.detach(),
         )
+
+    def _remembered(self, model: nn.Module, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """As `_read`, from the store where it has them; a classifier in train mode answers anew each time."""
+        if self.store is None or model.training:
+            return self._read(model, batch.images)
+        found = self.store.read(model, batch.ids)
+        if found is None:
+            found = self._read(model, batch.images)
+            self.store.keep(model, batch.ids, *found)
+        return found
 
     def _read(self, model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits and features of the images themselves: nothing before the attention needs a graph."""

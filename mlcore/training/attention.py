@@ -11,17 +11,20 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, count
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.feature_store import LIMIT, FeatureStore
 from mlcore.objectives.tame import TAMETraining
 from mlcore.training.data import Augmentation, BatchLoader, Frames
 from mlcore.training.errors import JobError
 from mlcore.training.job import Item
-from mlcore.training.lr_test import LearningRateCurve, learning_rate_test
+from mlcore.training.lr_test import HIGH, LOW, LearningRateCurve, enough_steps, learning_rate_test
 from mlcore.training.pictures import Geometry
 
 WEIGHT_DECAY = 5e-4
@@ -39,8 +42,11 @@ class Batches(Protocol):
 class Pictures:
     """Items as TAME is trained on them: the short side 256, a random cut of 224 (or the same share), flipped or not.
 
-    Each time it is gone through is another epoch, with another order and other cuts; all follow from `seed`.
-    Raises JobError for a picture that cannot be read.
+    Each time it is gone through is another epoch, with another order and other cuts; all follow from `seed`. views: so
+    many epochs are different, then the first one comes again, so that features of a frozen classifier can be kept; the
+    batches' ids then tell the view. channels_last: colours stand together in memory, which is faster for many
+    classifiers on a CPU. Pictures stay in memory while they take at most 1 GiB.
+    Raises JobError for a picture that cannot be read, and for less than one view.
     """
 
     def __init__(
@@ -52,20 +58,32 @@ class Pictures:
         seed: int = 0,
         normalise: str = "imagenet",
         device: torch.device | str = "cpu",
+        views: int | None = None,
+        channels_last: bool = False,
     ) -> None:
+        if views is not None and views < 1:
+            raise JobError(f"Pictures are seen in 1 view or more, not {views}.")
         frames = Frames(items, Geometry(size, "crop", margin=True))
         augmentation = Augmentation(flip=True, random_crop=True)
         self._loader = BatchLoader(frames, batch_size, seed=seed, augmentation=augmentation, shuffle=True)
+        self._frames: Frames | None = frames
         self._normalise, self._device = normalise, torch.device(device)
+        self._channels_last = channels_last
+        self.views = views
         self.epoch = 0
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._frames is not None:
+            self._frames.keep()
+            self._frames = None
         epoch, self.epoch = self.epoch, self.epoch + 1
-        for raw in self._loader.epoch(epoch):
-            yield raw.to_batch(self._device, self._normalise)
+        view = epoch % self.views if self.views else epoch
+        for raw in self._loader.epoch(view):
+            batch = raw.to_batch(self._device, self._normalise, channels_last=self._channels_last)
+            yield replace(batch, ids=[f"{name}, view {view + 1}" for name in batch.ids]) if self.views else batch
 
 
 def train_attention(
@@ -77,11 +95,14 @@ def train_attention(
     epochs: int,
     weight_decay: float = WEIGHT_DECAY,
     on_step: Callable[[int, dict[str, float]], None] = lambda step, terms: None,
+    cache_bytes: int = LIMIT,
 ) -> list[dict[str, float]]:
     """Train `objective`'s attention for so many epochs; "loss" and the terms of each step are returned.
 
     learning_rate: the highest of OneCycle, of the weights; biases have twice as much. Published: 1e-3 for 8 epochs
-    (VGG-16), 1e-4 for 4 (ResNet-50). on_step: told each step's number, from 1, and terms.
+    (VGG-16), 1e-4 for 4 (ResNet-50). on_step: told each step's number, from 1, and terms. cache_bytes: of features that
+    are kept of batches that come again (`Pictures` with fixed views, the classifier in eval mode); 0: none are. A store
+    that the objective has already is used as it is.
 
     Afterwards the attention is in eval mode and the classifier as it was: weights, mode, and what batch statistics
     preset "tame" moved. Raises JobError where there is nothing to train on or the loss is not a number any more.
@@ -90,7 +111,8 @@ def train_attention(
     if total < 1:
         raise JobError("An attention module needs at least one batch and one epoch to be trained.")
     told: list[dict[str, float]] = []
-    with _in_training(model, objective):
+    again = epochs > (getattr(batches, "views", None) or epochs)
+    with _in_training(model, objective), _remembering(objective, batches, cache_bytes if again else 0):
         optimizer = optimizer_of(objective, learning_rate, weight_decay=weight_decay)
         schedule = one_cycle(optimizer, total)
         for _ in range(epochs):
@@ -107,17 +129,29 @@ def train_attention(
 
 
 def attention_learning_rate(
-    model: nn.Module, objective: TAMETraining, batches: Batches, **options: Any
+    model: nn.Module,
+    objective: TAMETraining,
+    batches: Batches,
+    *,
+    steps: int | None = None,
+    cache_bytes: int = LIMIT,
+    **options: Any,
 ) -> LearningRateCurve:
-    """The learning-rate test over one epoch of at least two batches; options as in `learning_rate_test`.
+    """The learning-rate test over `steps` batches, as many epochs as that takes; options as in `learning_rate_test`.
 
-    Leaves attention and classifier as they were.
+    steps: None makes one epoch, or as many epochs as give the suggestion enough steps. cache_bytes: as in
+    `train_attention`. Leaves attention and classifier as they were. Raises JobError where there is no batch.
     """
-    with _in_training(model, objective):
+    if not len(batches):
+        raise JobError("A learning-rate test needs at least one batch.")
+    if steps is None:
+        least = enough_steps(options.get("low", LOW), options.get("high", HIGH))
+        steps = len(batches) * math.ceil(least / len(batches))
+    with _in_training(model, objective), _remembering(objective, batches, cache_bytes):
         before = copy.deepcopy(objective.state_dict())
         optimizer = optimizer_of(objective, 1.0)
         doubled = [group["lr"] for group in optimizer.param_groups]
-        following = iter(batches)
+        following = chain.from_iterable(iter(batches) for _ in count())
 
         def step(rate: float) -> float:
             for group, factor in zip(optimizer.param_groups, doubled, strict=True):
@@ -125,7 +159,7 @@ def attention_learning_rate(
             return _step(model, objective, next(following), optimizer)["loss"]
 
         try:
-            return learning_rate_test(step, len(batches), **options)
+            return learning_rate_test(step, steps, **options)
         finally:
             objective.load_state_dict(before)
 
@@ -174,6 +208,20 @@ def _step(
         loss.total.backward()
         optimizer.step()
     return dict(zip(found, numbers, strict=True))
+
+
+@contextmanager
+def _remembering(objective: TAMETraining, batches: Batches, limit: int) -> Iterator[None]:
+    """Features are kept inside the block where the same views come again, and forgotten after it."""
+    wanted = getattr(batches, "views", None) is not None and limit > 0 and objective.store is None
+    if not wanted:
+        yield
+        return
+    objective.store = FeatureStore(limit)
+    try:
+        yield
+    finally:
+        objective.store = None
 
 
 @contextmanager

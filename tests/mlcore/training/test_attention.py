@@ -11,6 +11,7 @@ from torch import nn
 
 from mlcore.attribution.tame import TAME
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.feature_store import FeatureStore
 from mlcore.objectives.tame import TAMETraining
 from mlcore.training.attention import Pictures, attention_learning_rate, one_cycle, optimizer_of, train_attention
 from mlcore.training.errors import JobError
@@ -100,11 +101,82 @@ def test_the_learning_rate_test_changes_nothing() -> None:
     model, objective, batches = world()
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     of_model = {name: value.clone() for name, value in model.state_dict().items()}
-    curve = attention_learning_rate(model, objective, batches, high=1.0)
+    curve = attention_learning_rate(model, objective, batches, steps=2, high=1.0)
     assert curve.rates == pytest.approx((1e-8, 1.0))
     torch.testing.assert_close(torch.tensor(curve.losses).isfinite(), torch.tensor([True, True]))
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
     assert all(torch.equal(value, of_model[name]) for name, value in model.state_dict().items())
+
+
+def test_the_learning_rate_test_goes_over_a_short_epoch_again() -> None:
+    model, objective, batches = world()
+    assert len(attention_learning_rate(model, objective, batches[:1], low=1e-3, high=1e-1).rates) == 22
+    assert len(attention_learning_rate(model, objective, batches, low=1e-3, high=1e-1, steps=5).rates) == 5
+    with pytest.raises(JobError, match="at least one batch"):
+        attention_learning_rate(model, objective, [])
+
+
+def pictures_of(folder: Path, count: int = 5, **options: object) -> Pictures:
+    items = []
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        items.append(Item(id=str(number), path=str(folder / f"{number}.png"), label=None))
+    return Pictures(items, batch_size=2, size=32, **options)
+
+
+def test_fixed_views_come_again_and_others_do_not(tmp_path: Path) -> None:
+    pictures = pictures_of(tmp_path, views=2)
+    epochs = [list(pictures) for _ in range(4)]
+    for first, second in ((0, 2), (1, 3)):
+        for one, other in zip(epochs[first], epochs[second], strict=True):
+            assert one.ids == other.ids
+            assert torch.equal(one.images, other.images)
+    names = [name for batch in (*epochs[0], *epochs[1]) for name in batch.ids]
+    assert len(set(names)) == 10  # a name for each view of each picture
+    free = list(pictures_of(tmp_path))
+    assert all(torch.equal(one.images, other.images) for one, other in zip(epochs[0], free, strict=True))
+    with pytest.raises(JobError, match="1 view or more, not 0"):
+        pictures_of(tmp_path, views=0)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_kept_features_train_the_very_same_weights(tmp_path: Path, channels_last: bool) -> None:
+    found, told = [], []
+    for limit in (1 << 30, 30_000, 0):  # everything is kept, two batches of four, nothing
+        model, objective, _ = world()
+        passes: list[int] = []
+        model.first.register_forward_hook(lambda module, given, output, passes=passes: passes.append(len(output)))
+        pictures = pictures_of(tmp_path, views=2, channels_last=channels_last)
+        told.append(train_attention(model, objective, pictures, learning_rate=0.02, epochs=6, cache_bytes=limit))
+        assert objective.store is None
+        found.append((objective.state_dict(), sum(passes)))
+    assert found[0][1] == 2 * 5 + 6 * 5  # two views once, and every step's dimmed pictures
+    assert found[2][1] == 2 * 6 * 5
+    assert found[0][1] < found[1][1] < found[2][1]
+    assert told[0] == told[1] == told[2]
+    for state, _ in found[1:]:
+        assert all(torch.equal(value, found[0][0][name]) for name, value in state.items())
+
+
+def test_features_kept_in_half_precision_train_nearly_alike(tmp_path: Path) -> None:
+    losses = []
+    for half in (False, True):
+        model, objective, _ = world()
+        objective.store = FeatureStore(half=half)
+        told = train_attention(model, objective, pictures_of(tmp_path, views=1), learning_rate=0.02, epochs=4)
+        losses.append([one["loss"] for one in told])
+        assert objective.store.reads == 6
+    assert losses[0][:2] == losses[1][:2]  # computed, not read
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=5e-3)
+
+
+def test_a_classifier_in_train_mode_answers_anew(tmp_path: Path) -> None:
+    model, objective, _ = world("tame")
+    objective.store = FeatureStore()
+    train_attention(model, objective, pictures_of(tmp_path, views=1), learning_rate=0.02, epochs=2)
+    assert len(objective.store) == 0
 
 
 def test_a_loss_that_is_not_a_number_ends_training_with_a_sentence() -> None:

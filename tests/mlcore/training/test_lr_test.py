@@ -1,10 +1,33 @@
 """The learning-rate test by hand: rates, smoothed losses, where it stops, what it suggests (definitions §4)."""
 
 import math
+import random
 
 import pytest
 
-from mlcore.training.lr_test import learning_rate_test, smoothed_losses, steepest_descent
+from mlcore.training.lr_test import (
+    LearningRateCurve,
+    enough_steps,
+    learning_rate_test,
+    smoothed_losses,
+    smoothing_of,
+    steepest_descent,
+)
+
+
+def of_a_quadratic(
+    curvature: float, steps: int, *, noise: float = 0.0, beta: float | None = None, seed: int = 0
+) -> LearningRateCurve:
+    """The test on 1 + ½ · curvature · w², from ½ above its least value, by plain gradient steps."""
+    chance, at = random.Random(seed), 1 / math.sqrt(curvature)
+
+    def step(rate: float) -> float:
+        nonlocal at
+        loss = 1 + 0.5 * curvature * at**2 + chance.gauss(0, noise)
+        at -= rate * curvature * at
+        return loss
+
+    return learning_rate_test(step, steps, beta=beta)
 
 
 def test_rates_rise_exponentially_from_low_to_high() -> None:
@@ -64,6 +87,58 @@ def test_a_single_odd_batch_is_not_suggested() -> None:
     assert found.suggestion == pytest.approx(1e17)  # step 26, the first with −0.125 on average
     assert steepest_descent(range(40), losses, skip=4) == 13  # between neighbours the bad batch falls by 0.1875
     assert steepest_descent(range(40), losses) == 0  # and the good one by 1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+@pytest.mark.parametrize("curvature", [0.1, 1.0, 100.0, 10_000.0])
+def test_a_hundred_steps_find_the_rate_of_a_quadratic(curvature: float, noise: float) -> None:
+    # Steps at 1 / curvature reach the bottom at once, those above 2 / curvature leave it. With a factor of 1.23 from
+    # rate to rate the distance has shrunk to 1/e where the rate is 0.19 / curvature.
+    found = of_a_quadratic(curvature, 100, noise=noise)
+    assert found.suggestion is not None
+    assert 0.04 < found.suggestion * curvature < 0.4
+    assert found.reliable, found.doubt
+    # An average of nearly all losses, as 0.999 makes it, turns later.
+    late = of_a_quadratic(curvature, 100, beta=0.999)
+    assert late.suggestion is not None
+    assert late.suggestion > 2 * found.suggestion
+
+
+def test_the_suggestion_moves_with_the_curvature() -> None:
+    found = [of_a_quadratic(curvature, 181).suggestion for curvature in (1.0, 10.0, 1000.0)]  # 20 steps a decade
+    assert found == pytest.approx([found[0], found[0] / 10, found[0] / 1000])
+
+
+def test_the_average_spans_the_same_share_of_a_short_test() -> None:
+    assert smoothing_of(40_000) == pytest.approx(0.999)  # the published one, and no more
+    assert smoothing_of(1_000_000) == 0.999
+    assert smoothing_of(400) == pytest.approx(0.9)
+    assert smoothing_of(40) == smoothing_of(3) == 0.0
+    losses = [3.0, 1.0, 2.0, 5.0] * 20
+    told = iter(losses)
+    found = learning_rate_test(lambda rate: next(told), 80)  # β = ½
+    assert list(found.smoothed) == pytest.approx(smoothed_losses(losses, 0.5))
+
+
+def test_few_steps_and_chance_are_doubted() -> None:
+    assert (enough_steps(), enough_steps(1e-3, 1.0)) == (99, 33)
+    few = of_a_quadratic(1.0, 98)
+    assert few.suggestion is not None
+    assert not few.reliable
+    assert few.doubt == "98 steps are few for rates that far apart: 99 or more make a suggestion to rely on."
+    assert of_a_quadratic(1.0, 99).doubt == ""
+    # Of losses that no rate changes the curve falls somewhere, by chance.
+    chance = random.Random(1)
+    found = [learning_rate_test(lambda rate: chance.gauss(2, 0.1), 100) for _ in range(50)]
+    assert all(one.suggestion is not None for one in found)
+    assert sum(one.reliable for one in found) <= 2
+    assert next(one for one in found if one.doubt).doubt.startswith("The loss falls by hardly more")
+    assert sum(of_a_quadratic(30.0, 100, noise=0.05, seed=seed).reliable for seed in range(50)) >= 45
+
+
+def test_nothing_that_falls_is_no_suggestion_and_no_doubt() -> None:
+    found = learning_rate_test(lambda rate: 1.0, 200)
+    assert (found.suggestion, found.doubt, found.reliable) == (None, "", False)
 
 
 @pytest.mark.parametrize(
