@@ -10,7 +10,8 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin
 from harmony.templatetags.researcher import duration
-from mlcore.admin import run_page, run_tuning, score_table
+from mlcore.admin import report_pages, run_page, run_rates, run_tuning, score_table
+from mlcore.admin.report_pages import ReportPages
 from mlcore.admin.run_start import RunStartPages
 from mlcore.catalogue import differences
 from mlcore.models import Run, Score
@@ -21,7 +22,7 @@ COMPARED = 6
 
 
 @admin.register(Run)
-class RunAdmin(RunStartPages, DomainAdmin):
+class RunAdmin(RunStartPages, ReportPages, DomainAdmin):
     list_display = ("name", "kind", "shown_state", "progress", "image_set", "owner", "created", "took")
     list_select_related = ("image_set", "owner")
     list_filter = ("kind", "state", "image_set")
@@ -65,14 +66,17 @@ class RunAdmin(RunStartPages, DomainAdmin):
             ("<int:pk>/repeat/", self.repeat_page, "repeat"),
             ("<int:pk>/status/", self.status_part, "status"),
             ("<int:pk>/curves/", self.curves, "curves"),
+            ("<int:pk>/rates/", self.rates, "rates"),
             ("<int:pk>/cancel/", require_POST(self.cancel), "cancel"),
+            ("<int:pk>/report.csv", self.report_csv, "report_csv"),
+            ("<int:pk>/report.tex", self.report_latex, "report_latex"),
             ("<int:pk>/resume/", require_POST(self.resume), "resume"),
         )
 
     def _related(self, request: HttpRequest) -> Any:
         return self.get_queryset(request).select_related(
             "image_set", "partition", "classifier", "supervision", "control", "repeats", "owner",
-            "made_classifier", "human_maps",
+            "made_classifier", "made_attention", "human_maps",
         )  # fmt: skip
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -89,13 +93,14 @@ class RunAdmin(RunStartPages, DomainAdmin):
             .defer("per_image")
             .order_by("part", "metric"),
             tuned=run_tuning.outcome(run),
+            rates=run_rates.outcome(run),
             table=score_table.of_run(run, sort=request.GET.get("sort", ""), order=request.GET.get("order", "")),
-            keep="",
             sets=run.explanation_sets.select_related("classifier")[:60],
             maps=run_page.twelve(run, request.user),
             part_counts=run_page.part_counts(run),
             before_after_url=_before_after_url(run),
             **run_page.live(run),
+            **report_pages.context(run, request),
         )
 
     def status_part(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -109,6 +114,10 @@ class RunAdmin(RunStartPages, DomainAdmin):
 
     def curves(self, request: HttpRequest, pk: int) -> HttpResponse:
         return JsonResponse(run_page.curves(self.seen(request, pk)), headers={"Cache-Control": "no-store"})
+
+    def rates(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A learning-rate test's losses over the rate."""
+        return JsonResponse(run_rates.curve(self.seen(request, pk)), headers={"Cache-Control": "no-store"})
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._act(request, pk, control.cancel, "It stops after the step at hand.")

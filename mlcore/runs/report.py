@@ -52,11 +52,16 @@ class Column:
     def arrow(self) -> str:
         return "" if self.higher is None else "↑" if self.higher else "↓"
 
+    def told(self, value: float, sign: str = "") -> str:
+        """A stored value as it is printed; sign "+" shows it always."""
+        return f"{self.scale * value:{sign}.{self.decimals}f}".replace("-", "−")
+
 
 @dataclass
 class Cell:
     """A figure in its place, as stored. apart: this row minus the reference; best: nobody in the column is better."""
 
+    column: Column
     score: Score | None = None
     apart: Difference | None = None
     best: bool = False
@@ -64,6 +69,29 @@ class Cell:
     @property
     def left_out(self) -> int:
         return sum(self.score.left_out.values()) if self.score else 0
+
+    @property
+    def value(self) -> str:
+        """As it is printed; empty where there is none."""
+        return "" if self.score is None or self.score.value is None else self.column.told(self.score.value)
+
+    @property
+    def interval(self) -> tuple[str, str] | None:
+        score = self.score
+        if score is None or score.low is None or score.high is None:
+            return None
+        return self.column.told(score.low), self.column.told(score.high)
+
+    @property
+    def difference(self) -> str:
+        """This row minus the reference, as it is printed; empty where nothing is compared."""
+        return "" if self.apart is None else self.column.told(self.apart.value, "+")
+
+    @property
+    def difference_interval(self) -> tuple[str, str] | None:
+        if self.apart is None or self.apart.low is None or self.apart.high is None:
+            return None
+        return self.column.told(self.apart.low, "+"), self.column.told(self.apart.high, "+")
 
 
 @dataclass
@@ -204,10 +232,10 @@ def _rows(
         row = Row(one)
         row.any_classifier = row.baseline and count[one.method] == 1 and not asks_classifier(recipe)
         row.cells = [
-            Cell(by_set.get((one.pk, column.name)))
+            Cell(column, by_set.get((one.pk, column.name)))
             if column.name != ACCURACY
             # A baseline looks at no classifier, and accuracy is nothing of its maps.
-            else Cell(None if row.baseline else by_classifier.get((one.classifier_id, ACCURACY)))
+            else Cell(column, None if row.baseline else by_classifier.get((one.classifier_id, ACCURACY)))
             for column in columns
         ]
         found.append(row)

@@ -103,13 +103,12 @@ def _measured(report: Report, label: str) -> list[str]:
 
 
 def _lines(report: Report, row: Row, who: str) -> list[str]:
-    cells = list(zip(report.columns, row.cells, strict=True))
     lines = [
-        f"    {escaped(who)} & {escaped(row.method)} & {' & '.join(_value(*pair) for pair in cells)} \\\\",
-        f"    & & {' & '.join(_interval(*pair) for pair in cells)} \\\\",
+        f"    {escaped(who)} & {escaped(row.method)} & {' & '.join(map(_value, row.cells))} \\\\",
+        f"    & & {' & '.join(map(_interval, row.cells))} \\\\",
     ]
     if report.against is not None and row is not report.against:
-        lines.append(f"    & & {' & '.join(_difference(*pair) for pair in cells)} \\\\")
+        lines.append(f"    & & {' & '.join(map(_difference, row.cells))} \\\\")
     return lines
 
 
@@ -173,27 +172,24 @@ def _broken(title: str) -> list[str]:
     return lines
 
 
-def _value(column: Column, cell: Cell) -> str:
-    if cell.score is None or cell.score.value is None:
+def _value(cell: Cell) -> str:
+    if not cell.value:
         return _NOTHING
-    told = _told(column, cell.score.value)
-    return rf"\textbf{{{told}}}" if cell.best else told
+    return rf"\textbf{{{_math(cell.value)}}}" if cell.best else _math(cell.value)
 
 
-def _interval(column: Column, cell: Cell) -> str:
-    score = cell.score
-    if score is None or score.low is None or score.high is None:
+def _interval(cell: Cell) -> str:
+    return "" if cell.interval is None else rf"{{\tiny [{', '.join(map(_math, cell.interval))}]}}"
+
+
+def _difference(cell: Cell) -> str:
+    if not cell.difference:
         return ""
-    return rf"{{\tiny [{_told(column, score.low)}, {_told(column, score.high)}]}}"
+    ends = cell.difference_interval
+    within = "" if ends is None else f" [{', '.join(map(_math, ends))}]"
+    return rf"{{\tiny {_math(cell.difference)}{within}}}"
 
 
-def _difference(column: Column, cell: Cell) -> str:
-    if cell.apart is None:
-        return ""
-    low, high = cell.apart.low, cell.apart.high
-    within = "" if low is None or high is None else f" [{_told(column, low, '+')}, {_told(column, high, '+')}]"
-    return rf"{{\tiny {_told(column, cell.apart.value, '+')}{within}}}"
-
-
-def _told(column: Column, value: float, sign: str = "") -> str:
-    return f"${column.scale * value:{sign}.{column.decimals}f}$"
+def _math(number: str) -> str:
+    """A printed number, its minus as long as a plus."""
+    return f"${number.replace('−', '-')}$" if number[:1] in "+−" else number

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from mlcore.management.arguments import find
 from mlcore.management.run_command import RunCommand, perform_here
 from mlcore.models import Classifier, ImageSet, Run
-from mlcore.runs.report import Cell, Column, Report, report_of
+from mlcore.runs.report import Cell, Report, report_of
 from mlcore.runs.report_tables import csv_text, latex_text
 
 
@@ -68,25 +68,20 @@ def table(report: Report) -> list[str]:
     """The report as lines: a row a classifier and method, a column a metric; what was left out below."""
     rows = [["", *(f"{column.name} {column.arrow}{column.shown_unit}" for column in report.columns)]]
     for row in report.everything:
-        cells = zip(report.columns, row.cells, strict=True)
-        rows.append([row.title, *(_cell(column, cell) for column, cell in cells)])
+        rows.append([row.title, *map(_cell, row.cells)])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
         "  ".join(text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in enumerate(cells))
         for cells in (list(zip(row, widths, strict=True)) for row in rows)
     ]
     for row in report.everything:
-        for column, cell in zip(report.columns, row.cells, strict=True):
+        for cell in row.cells:
             if cell.left_out and cell.score is not None:
                 left = ", ".join(f"{count} {reason}" for reason, count in cell.score.left_out.items())
-                lines.append(f"left out of {column.name} of {row.title}: {left}")
+                lines.append(f"left out of {cell.column.name} of {row.title}: {left}")
     return lines
 
 
-def _cell(column: Column, cell: Cell) -> str:
-    score = cell.score
-    if score is None or score.value is None:
-        return "–"
-    told = [value if value is None else f"{column.scale * value:.{column.decimals}f}" for value in (
-        score.value, score.low, score.high)]  # fmt: skip
-    return told[0] + ("" if None in told else f" [{told[1]}, {told[2]}]")  # type: ignore[operator]
+def _cell(cell: Cell) -> str:
+    interval = f" [{', '.join(cell.interval)}]" if cell.interval else ""
+    return f"{cell.value or '–'}{interval}"
