@@ -1,6 +1,7 @@
 """What TAME's label map alone saves beside the maps of all classes, where it is fused and in a training step.
 
     python -m bench.tame [--architecture resnet50] [--classes 1000] [--batch 4] [--size 224] [--rounds 5] [--only fuse]
+        [--channels-last]
 
 In one process, in turns, on the same features, weights and batch:
 
@@ -9,10 +10,12 @@ fuse   what follows the branches: each layer enlarged and all of them fused to t
 map    the same with the branches in front, which both need;
 step   a training step, its optimiser included: all classes' maps and of them every pair of image and label, the
        classifier in train mode with gradients for its weights switched off (the released way) against
-       `mlcore.objectives.tame`, default options.
+       `mlcore.objectives.tame`, default options;
+kept   that step with everything computed against the same with the features of the first pass kept (fixed views).
 
-Before the clock starts values are compared: maps to 1e-5, and the released way's loss with preset "tame". The bench
-fails where they differ. Processor seconds of the thread, so that other processes take nothing.
+Before the clock starts values are compared: maps to 1e-5, the released way's loss with preset "tame", the loss of kept
+features bit by bit. The bench fails where they differ. Processor seconds of the thread, so that other processes take
+nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from mlcore.attribution.attention_layers import capture_all
 from mlcore.attribution.tame import MOST_CELLS, TAMEAttention
 from mlcore.metrics.inputs import IMAGENET
 from mlcore.objectives.batch import Batch
+from mlcore.objectives.feature_store import FeatureStore
 from mlcore.objectives.tame import TAMETraining
 from mlcore.training.attention import optimizer_of
 from mlcore.training.classifiers import build
@@ -111,16 +115,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("fuse", "map", "step"))
+    parser.add_argument("--only", choices=("fuse", "map", "step", "kept"))
+    parser.add_argument("--channels-last", action="store_true", help="of classifier and pictures")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     torch.set_num_threads(1)  # thread seconds hold the work of one
-    model = build(options.architecture, options.classes).eval()
+    layout = torch.channels_last if options.channels_last else torch.contiguous_format
+    model = build(options.architecture, options.classes).eval().to(memory_format=layout)
     objective = TAMETraining()
     objective.prepare(model)
     attention = objective.attention
     assert isinstance(attention, TAMEAttention)
-    images = torch.randn(options.batch, 3, options.size, options.size)
+    images = torch.randn(options.batch, 3, options.size, options.size).contiguous(memory_format=layout)
     good = True
     print(f"{options.architecture}, {options.classes} classes, batch {options.batch}, {options.size} px, one thread")
     print(f"{'':<8}{'all, ms':>14}{'label, ms':>14}{'ratio':>9}{'of all rounds':>16}")
@@ -149,6 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
             }, options.rounds))  # fmt: skip
     if options.only in (None, "step"):
         good &= compare_steps(model, objective, images, options.rounds)
+    if options.only in (None, "kept"):
+        good &= compare_kept(model, objective, images, options.rounds)
     if not good:
         print("The values differ, or the bar is missed.")
     return 0 if good else 1
@@ -166,6 +174,31 @@ def compare_steps(model: nn.Module, objective: TAMETraining, images: Tensor, rou
     preset = TAMETraining(preset="tame", attention=attention)
     ours, theirs = preset.loss(twin, batch).total, released_loss(twin, attention, images)
     alike = torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+    step = stepping(attention)
+    line("step", in_turns({
+        "all": lambda: step(lambda: released_loss(twin, attention, images)),
+        "label": lambda: step(lambda: objective.loss(model, batch).total),
+    }, rounds))  # fmt: skip
+    return alike
+
+
+def compare_kept(model: nn.Module, objective: TAMETraining, images: Tensor, rounds: int) -> bool:
+    """Print the line of a step whose features are kept; True where its loss is the one of a step that computes them."""
+    attention, labels = objective.attention.train(), torch.zeros(len(images), dtype=torch.int64)
+    batch = Batch.plain(images, labels, [str(number) for number in range(len(images))])
+    keeping = TAMETraining(attention=attention)
+    keeping.store = FeatureStore()
+    alike = all(torch.equal(keeping.loss(model, batch).total, objective.loss(model, batch).total) for _ in range(2))
+    step = stepping(attention)
+    line("kept", in_turns({
+        "computed": lambda: step(lambda: objective.loss(model, batch).total),
+        "kept": lambda: step(lambda: keeping.loss(model, batch).total),
+    }, rounds))  # fmt: skip
+    return alike and keeping.store.reads > rounds
+
+
+def stepping(attention: nn.Module) -> Callable[[Callable[[], Tensor]], None]:
+    """A training step on what a function gives as loss."""
     optimizer = optimizer_of(attention, 1e-6)
 
     def step(loss: Callable[[], Tensor]) -> None:
@@ -173,11 +206,7 @@ def compare_steps(model: nn.Module, objective: TAMETraining, images: Tensor, rou
         loss().backward()
         optimizer.step()
 
-    line("step", in_turns({
-        "all": lambda: step(lambda: released_loss(twin, attention, images)),
-        "label": lambda: step(lambda: objective.loss(model, batch).total),
-    }, rounds))  # fmt: skip
-    return alike
+    return step
 
 
 if __name__ == "__main__":
