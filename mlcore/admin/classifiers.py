@@ -13,7 +13,7 @@ from harmony.researcher import DomainAdmin, owned
 from mlcore.admin.inquiry_pages import InquiryPages, usual_images
 from mlcore.catalogue import ARCHITECTURES
 from mlcore.exchange.weights import import_classifier
-from mlcore.models import Classifier, ExplanationSet, Run, Score
+from mlcore.models import AttentionModule, Classifier, ExplanationSet, Run, Score
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 
@@ -50,6 +50,7 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
     head_links = (
         ("Train one", "admin:mlcore_run_start", "play_arrow"),
         ("Import weights", "admin:mlcore_classifier_import", "upload"),
+        ("Attention modules", "admin:mlcore_attentionmodule_changelist", "center_focus_strong"),
     )
     head_text = "What training made and what was imported."
     empty_text = "No classifier yet. Train one on your images, or import weights."
@@ -66,8 +67,8 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
         return (("import/", self.import_page, "import"), *self.inquiry_routes())
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        # Scores of its maps stand with the maps; values per image are not for a list.
-        own = Score.objects.filter(classifier=obj, explanation_set=None).defer("per_image")
+        # Scores of its maps stand with the maps, those of an attention with its run; values per image are for no list.
+        own = Score.objects.filter(classifier=obj, explanation_set=None, run__made_attention=None).defer("per_image")
         scores = own.select_related("run", "partition__image_set").defer("per_image", "run__manifest", "run__log")
         sets = owned(ExplanationSet.objects.filter(classifier=obj), request.user).select_related("image_set")
         return self.render(
@@ -79,6 +80,7 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
             runs=owned(Run.objects.filter(classifier=obj), request.user)[:20],
             children=owned(Classifier.objects.filter(parent=obj), request.user)[:20],
             image_set=usual_images(request.user, obj),
+            modules=owned(AttentionModule.objects.filter(classifier=obj), request.user)[:20],
         )
 
     def import_page(self, request: HttpRequest) -> HttpResponse:

@@ -17,7 +17,16 @@ from mlcore.runs.manifest import SHARDS, images_of
 TWELVE = 12
 LOG_LINES = 60
 PART_TITLES = {"train": "training", "validation": "validation", "annotation_pool": "annotation pool", "test": "test"}
-FIRST = ("loss", "accuracy", "mean_average_precision", "attention_iou", "score", "agreement")
+FIRST = (
+    "loss",
+    "accuracy",
+    "mean_average_precision",
+    "attention_iou",
+    "score",
+    "agreement",
+    "average_drop",
+    "increase_in_confidence",
+)
 
 
 def live(run: Run) -> dict[str, Any]:

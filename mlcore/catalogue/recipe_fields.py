@@ -124,8 +124,9 @@ RATES = (
           group="Rates"),
     Field("steps", "Steps of the test", "int", 0, "Each at a rate of its own; 0: one epoch.", 0, 1_000_000,
           group="Rates"),
-    Field("beta", "Smoothing", "float", 0.999, "Of the loss: the weight of the losses before.", 0.0, 0.99999,
-          group="Rates"),
+    Field("beta", "Smoothing, β", "float", 0.0,
+          "The weight of the losses before in their average; 0: what suits the number of steps, at most the published "
+          "0.999.", 0.0, 0.99999, group="Rates"),
     Field("stop_at", "Stop at", "float", 4.0, "The test ends where the smoothed loss is so many times its best.",
           1.01, 1e6, group="Rates"),
 )  # fmt: skip

@@ -59,7 +59,7 @@ def try_rates(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lamb
             steps,
             low=float(job.option("low", 1e-8)),
             high=float(job.option("high", 10.0)),
-            beta=float(job.option("beta", 0.999)),
+            beta=float(job.option("beta", 0.0)) or None,
             stop_at=float(job.option("stop_at", 4.0)),
         )
     except ValueError as error:
@@ -70,7 +70,9 @@ def try_rates(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lamb
     reporter.flush()
     said = _sentence(curve, steps)
     reporter.log(said)
-    rates = {"suggestion": curve.suggestion, "sentence": said, "stopped": curve.stopped}
+    if curve.doubt:
+        reporter.log(curve.doubt, "warning")
+    rates = {"suggestion": curve.suggestion, "sentence": said, "doubt": curve.doubt, "stopped": curve.stopped}
     return {"weights": None, "selected_epoch": None, "summary": {"steps": len(curve.rates)}, "rates": rates}
 
 

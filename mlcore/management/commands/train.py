@@ -5,7 +5,7 @@ from typing import Any
 
 from mlcore.management.arguments import find, sentence_of
 from mlcore.management.run_command import RunCommand
-from mlcore.models import ImageSet, Run, SupervisionSet
+from mlcore.models import AttentionModule, ImageSet, Run, SupervisionSet
 from mlcore.runs.start import RunRefused, start_control
 
 
@@ -30,6 +30,9 @@ class Command(RunCommand):
 
     def go_on(self, run: Run, options: dict[str, Any]) -> None:
         super().go_on(run, options)
+        module = AttentionModule.objects.filter(run=run).select_related("classifier").first()
+        if module is not None:
+            self.stdout.write(f"  {module.uuid}  {module.get_kind_display()} explains “{module.classifier}”")
         if options["with_control"]:
             try:
                 control = start_control(run, enqueue=not options["wait"])

@@ -263,6 +263,6 @@ def test_a_learning_rate_test_that_cannot_be_is_named(values: dict, field: str) 
 
 def test_a_learning_rate_test_has_the_recipe_of_a_training_run_and_its_range() -> None:
     recipe = clean("lr_test", {"objective": "tame"})
-    ranged = {"low": 1e-8, "high": 10.0, "beta": 0.999, "stop_at": 4.0, "steps": 0}
+    ranged = {"low": 1e-8, "high": 10.0, "beta": 0.0, "stop_at": 4.0, "steps": 0}
     assert {name: recipe.pop(name) for name in ranged} == ranged
     assert recipe == clean("train", {"objective": "tame"})

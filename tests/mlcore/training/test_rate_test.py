@@ -119,7 +119,7 @@ def test_it_is_cancelled_between_steps_without_a_checkpoint(tmp_path: Path, part
 
 
 def test_where_the_loss_never_falls_there_is_a_sentence(tmp_path: Path, parts: Parts, original: Path) -> None:
-    events = run(trial(tmp_path / "a", parts, weights=original, low=1.0, high=1e3, beta=0.0, stop_at=1.01))
+    events = run(trial(tmp_path / "a", parts, weights=original, low=1.0, high=1e3, beta=1e-9, stop_at=1.01))
     assert events[-1]["rates"]["stopped"]
     assert "3 steps, where the loss rose too far" in events[-1]["rates"]["sentence"]
     single = run(trial(tmp_path / "b", {"train": parts["train"][:4]}, weights=original), status=FAILED)
