@@ -19,7 +19,7 @@ import mlcore.training.vision  # noqa: F401
 from mlcore.metrics.inputs import IMAGENET
 from mlcore.training.classifiers import build
 
-LIBRARIES = ("quantus", "torchcam", "pytorch_grad_cam", "zennit", "ot")
+LIBRARIES = ("quantus", "torchcam", "pytorch_grad_cam", "zennit", "ot", "webdataset")
 DATA = os.environ.get("HARMONY_TEST_DATA", "")
 
 if any(importlib.util.find_spec(name) is None for name in LIBRARIES):
