@@ -4,9 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.text import slugify
 
 from mlcore.models import Run
@@ -34,8 +32,7 @@ class ReportPages:
         run = self.seen(request, pk)
         report = _asked_for(run, request)
         if report is None:
-            messages.error(request, "This run has no report to download.")
-            return HttpResponseRedirect(reverse("admin:mlcore_run_change", args=[pk]))
+            raise Http404("This run has no report to download.")
         response = HttpResponse(text(report), content_type=content_type)
         name = slugify(run.name) or f"report-{run.pk}"
         response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'

@@ -12,6 +12,7 @@ from mlcore.models import AuditEntry, Run
 from mlcore.runs.checks import RunRefused
 from mlcore.runs.processes import scale_refusals
 from mlcore.runs.queue import send_on_commit
+from mlcore.runs.report_plan import classifiers_of
 from mlcore.runs.start import start_run
 from mlcore.runs.state import HELD, appended, line
 
@@ -116,6 +117,7 @@ def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enque
         supervision=run.supervision,
         explanation_sets=list(run.explanation_sets.all()) if run.kind == Run.Kind.SCORE else (),
         human_maps=run.human_maps,
+        classifiers=classifiers_of(run),
         repeats=run,
         seed=seed,
         enqueue=enqueue,
