@@ -20,6 +20,7 @@ from mlcore.exchange.annotations import add_segments, drop_misfits, own_boxes, r
 from mlcore.exchange.attachments import add_boxes, add_masks, mask_files
 from mlcore.exchange.boxes import read_boxes
 from mlcore.exchange.coco import plan_coco
+from mlcore.exchange.image_lists import plan_list
 from mlcore.exchange.plan import Plan, plan_folders
 from mlcore.exchange.readers import checked_classes, read_class_list
 from mlcore.exchange.report import ImportRefused, ImportReport, Problem, Progress
@@ -48,6 +49,7 @@ def import_folder(
     coco: Path | None = None,
     voc: Path | None = None,
     names: Path | None = None,
+    listed: Path | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Imports a folder of pictures as the image set `name`, or adds what is new to the set of that name.
@@ -61,6 +63,7 @@ def import_folder(
         `mask_threshold` (in masks whose values are all small, where it is not 0).
     boxes: table file, x0, y0, x1, y1[, class][, difficult].
     coco: COCO's JSON of instances; voc: a folder of Pascal VOC's XML. Labels, boxes and (COCO) masks come from there.
+    listed: a list of images instead, a file's name and perhaps its label a line.
     names: file of class names for the names that `coco` or `voc` use, such as ImageNet's ids of synsets.
 
     The classes of a set are fixed by its first import. Raises ImportRefused where nothing can be imported.
@@ -75,11 +78,16 @@ def import_folder(
     existing = _existing(name, owner)
     fixed = _known(existing, classes)
     if coco or voc or names:
-        if (coco is None) == (voc is None) or labels or class_column:
+        if (coco is None) == (voc is None) or labels or class_column or listed:
             raise ImportRefused(
-                "Give one of a COCO file, a folder of VOC files and a table of labels; names go with the first two."
+                "Give one of a COCO file, a folder of VOC files, a list and a table of labels; names go with the first "
+                "two."
             )
         plan = _plan_annotations(source, coco, voc, names, fixed)
+    elif listed:
+        if labels or class_column:
+            raise ImportRefused("Give a list of images or a table of labels, not both.")
+        plan = plan_list(Path(listed), source, known=fixed)
     else:
         plan = _plan(source, labels, fixed, class_column)
     planned_boxes, box_problems = read_boxes(Path(boxes), plan.classes) if boxes else ([], [])

@@ -85,7 +85,7 @@ def make_partition(
         "fractions": {_part(part).value: share for part, share in (fractions or {}).items()},
         "rest": str(remainder) if remainder else None,
     }
-    return _write(image_set, name, parts, seed=seed, spec=spec, owner=owner)
+    return write_partition(image_set, name, parts, seed=seed, spec=spec, owner=owner)
 
 
 def partition_from_splits(
@@ -114,7 +114,7 @@ def partition_from_splits(
     if without:
         shown = ", ".join(without[:5]) + ("…" if len(without) > 5 else "")
         raise PartitionRefused(f"{len(without)} of {len(images)} images have no part: {shown}")
-    return _write(image_set, name, parts, seed=0, spec={"given": True}, owner=owner)
+    return write_partition(image_set, name, parts, seed=0, spec={"given": True}, owner=owner)
 
 
 def _read_splits(path: Path) -> dict[str, str]:
@@ -194,9 +194,10 @@ def _apportion(size: int, shares: Mapping[Part, float], carry: dict[Part, float]
     return given
 
 
-def _write(
+def write_partition(
     image_set: ImageSet, name: str, parts: Mapping[int, Part], *, seed: int, spec: dict[str, Any], owner: Any
 ) -> Partition:
+    """The row, its members (key of an image → part) and who made it. Raises PartitionRefused."""
     if not name.strip():
         raise PartitionRefused("The partition needs a name.")
     if not parts:

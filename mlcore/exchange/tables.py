@@ -30,7 +30,11 @@ def plan_table(path: Path, source: Path, *, known: list[str] | None = None, clas
     known: classes that are already fixed; then a label must be one of them. class_column: the column that names
     the class; by default “class” where the table has it. Raises ImportRefused where the table cannot be used.
     """
-    table = read_table(path)
+    return plan_rows(read_table(path), source, known=known, class_column=class_column)
+
+
+def plan_rows(table: Table, source: Path, *, known: list[str] | None = None, class_column: str | None = None) -> Plan:
+    """As `plan_table`, of a table that has been read."""
     labeller = _Labeller(table, known, class_column)
     folders = [Folder(source)] + ([Folder(source / "images")] if (source / "images").is_dir() else [])
     split_column = table.first_of(SPLIT_COLUMNS)
@@ -58,7 +62,7 @@ def plan_table(path: Path, source: Path, *, known: list[str] | None = None, clas
         except (BadRow, BadBox) as error:
             problems.append(Problem(str(error), _where(table, row, file_column), row.number, error.field))
     if not items:
-        raise ImportRefused(f"{path.name}: no row could be used.", problems)
+        raise ImportRefused(f"{table.name}: no row could be used.", problems)
     return Plan(labeller.classes, list(items.values()), problems)
 
 

@@ -24,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path)
         parser.add_argument("--name", required=True, help="the image set; made where there is none of the name")
         parser.add_argument("--labels", type=Path, metavar="CSV", help="table: file, label[, class][, split]")
+        parser.add_argument("--list", type=Path, metavar="FILE", help="a file's name and perhaps its label a line")
         parser.add_argument("--masks", type=Path, metavar="FOLDER", help="masks with the pictures' names")
         parser.add_argument("--boxes", type=Path, metavar="CSV", help="table: file, x0, y0, x1, y1[, class]")
         parser.add_argument("--coco", type=Path, metavar="JSON", help="COCO's instances: labels, boxes and masks")
@@ -54,6 +55,7 @@ class Command(BaseCommand):
                 coco=options["coco"],
                 voc=options["voc"],
                 names=options["names"],
+                listed=options["list"],
                 progress=bar,
             )
         except ImportRefused as refused:

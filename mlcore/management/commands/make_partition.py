@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Count
 
+from mlcore.exchange.image_lists import partition_from_lists
 from mlcore.exchange.partitions import PartitionRefused, make_partition, partition_from_splits
 from mlcore.exchange.report import ImportRefused
 from mlcore.management.arguments import add_owner, find, find_owner, options_of
@@ -28,13 +29,26 @@ class Command(BaseCommand):
         )
         parser.add_argument("--rest", metavar="PART", help="the part that takes what remains")
         parser.add_argument("--splits", metavar="CSV", help="a table with the columns file and split instead")
+        parser.add_argument(
+            "--from-list", action="append", default=[], metavar="FILE",
+            help="a file's name and perhaps its label a line: the images of the --part that follows; repeatable",
+        )  # fmt: skip
+        parser.add_argument("--part", action="append", default=[], metavar="PART", help="of each --from-list, in order")
         parser.add_argument("--seed", type=int, default=0)
         add_owner(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         image_set, owner = find(ImageSet, options["image_set"]), find_owner(options["owner"])
+        lists = options["from_list"]
+        if len(lists) != len(options["part"]):
+            raise CommandError("Each --from-list needs a --part: the part that its images make.")
         try:
-            if options["splits"]:
+            if lists:
+                if options["per_class"] or options["fraction"] or options["splits"]:
+                    raise CommandError("The lists say it all: leave out --per-class, --fraction and --splits.")
+                pairs = [(Path(path), part) for path, part in zip(lists, options["part"], strict=True)]
+                made = partition_from_lists(image_set, pairs, options["name"], rest=options["rest"], owner=owner)
+            elif options["splits"]:
                 if options["per_class"] or options["fraction"] or options["rest"]:
                     raise CommandError("The table says it all: leave out --per-class, --fraction and --rest.")
                 made = partition_from_splits(image_set, Path(options["splits"]), options["name"], owner)
