@@ -51,7 +51,7 @@ TEACH = {"objective": "supervised", "epochs": 6, "batch_size": 16, "learning_rat
 # Chosen on seed 0's validation part; the variant is a published one, whose branches end in BatchNorm.
 ATTENTION: dict[str, dict[str, Any]] = {
     "tame": {"variant": "no_skip", "learning_rate": 0.1},
-    "l_cam": {"variant": "l_cam", "learning_rate": 3e-7},
+    "l_cam": {"variant": "l_cam", "learning_rate": 1e-3},
 }
 EPOCHS, VIEWS, BATCH = 10, 5, 16
 FOLDS, FOLD = 3, 15  # test parts, and pictures of each species in one
