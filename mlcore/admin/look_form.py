@@ -14,7 +14,7 @@ from harmony.researcher import owned
 from mlcore.catalogue import METHODS
 from mlcore.catalogue.quick import quick_methods
 from mlcore.models import Classifier, Image, ImageSet, Inquiry
-from mlcore.runs.questions import default_method, option_fields
+from mlcore.runs.questions import DEFAULT_METHOD, option_fields
 
 PER_PAGE = 12
 OFFERED_SETS = 200
@@ -69,10 +69,11 @@ def given_options(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def build(classifier: Classifier, data: Mapping[str, Any], errors: Mapping[str, str] | None = None) -> LookForm:
     """The form as it was sent; of nothing, the usual question."""
-    method = str(data.get("method") or default_method(classifier))
     typed = {f"{PREFIX}{name}": value for name, value in given_options(data).items()}
     groups = _methods(classifier)
     offered = [value for _, group in groups for value, _ in group]
+    # As `default_method` chooses, without asking the database again.
+    method = str(data.get("method") or next((value for value in offered if value.startswith("tame:")), DEFAULT_METHOD))
     if method not in offered:  # "tame" is the newest of the modules
         method = next((value for value in offered if value.partition(":")[0] == method), method)
     options = [from_field(each, typed, errors or {}, prefix=PREFIX) for each in option_fields(method)]
