@@ -66,6 +66,8 @@ TRAIN = (
     Field("max_steps", "Steps", "int", 0,
           "The run ends after so many steps, however many epochs they take; 0: by epochs.", 0, 10**8, group="How"),
     Field("batch_size", "Batch size", "int", 32, "Images a step.", 1, 4096, group="How"),
+    Field("fit_batch_size", "Fit into memory", "bool", False,
+          "Where a batch does not fit, compute it in parts of the largest power of two that does.", group="How"),
     Field("optimizer", "Optimiser", "choice", "adam", "", choices=choices_of("adam", "adamw", "sgd"), group="How"),
     Field("learning_rate", "Learning rate", "float", 1e-4, "", 1e-8, 10.0, group="How"),
     Field("momentum", "Momentum", "float", 0.9, "Of SGD only.", 0.0, 0.999, group="How"),

@@ -47,7 +47,7 @@ def _samples(images: QuerySet[Image], classes: list[str]) -> Iterator[tuple[str,
             told["labels"] = labels
         try:
             with image.file.open("rb") as stream:
-                picture = {Path(image.file.name).suffix.lstrip(".").lower(): stream.read()}
+                picture = {Path(str(image.file.name)).suffix.lstrip(".").lower(): stream.read()}
         except OSError as error:
             raise NothingToWrite(f"The file of {image.name} cannot be read ({error.strerror or error}).") from error
         yield str(image.uuid), picture | files | {"json": json.dumps(told, ensure_ascii=False).encode()}

@@ -127,7 +127,7 @@ def _members(path: Path, stream: IO[bytes]) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 last = member.name
-                tar.members = []  # it would keep every one
+                tar.members = []  # type: ignore[attr-defined]  # it would keep every one
                 yield member
             end = tar.offset
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:

@@ -55,7 +55,7 @@ def write(
         if tar is not None:
             _finish(tar, shards[-1])
     except BaseException:
-        if tar is not None and not tar.closed:
+        if tar is not None:
             tar.close()
         if shards:
             _draft(shards[-1]).unlink(missing_ok=True)

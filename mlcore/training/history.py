@@ -12,7 +12,7 @@ from mlcore.training.job import Job
 # Options of where and how often, not of what: a resumed run may change them.
 MACHINE_KEYS = frozenset(
     {"device", "data_workers", "cache_images", "checkpoint_minutes", "evaluate_test", "architecture"}
-    | {"processes", "nodes", "rendezvous", "compile"}
+    | {"processes", "nodes", "rendezvous", "compile", "fit_batch_size"}
 )
 
 

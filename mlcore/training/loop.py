@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from mlcore.training.compiling import compiled
 from mlcore.training.data import batches_of
 from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.events import Reporter
+from mlcore.training.fitting import fit
 from mlcore.training.history import Tally, fingerprint
 from mlcore.training.job import Item, Job
 from mlcore.training.machine import fix_randomness, random_state, versions
@@ -122,6 +123,7 @@ class TrainingRun:
         self._last_checkpoint = time.monotonic()
         # Batches of a tuned copy pass as the original's do: no dropout, BatchNorm's statistics as they were.
         self.model.train(self.objective.mode == "train")
+        fit(job, self.stepper, self.loader, reporter)
         if self.validation.scored and not self.selection.measured:
             self._evaluate(BEFORE)
         while self.epoch < self.epochs and not self._stops_early():
@@ -368,7 +370,7 @@ class TrainingRun:
                     link_or_copy(there, here)
 
 
-def _refuse_what_cannot_be_selected(rule: str, items: list[Item], validation: list[Item]) -> None:
+def _refuse_what_cannot_be_selected(rule: str, items: Sequence[Item], validation: list[Item]) -> None:
     if not items:
         raise JobError("There is no image to train on.")
     if rule != "last" and not validation:
