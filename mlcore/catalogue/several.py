@@ -18,6 +18,8 @@ PUBLISHED: dict[str, Any] = {
     "schedule_at": "24,30",
     "grid_weight": 1.0,
 }
+# The usual start is a SqueezeNet, which cannot learn several labels.
+START: dict[str, Any] = {"architecture": "resnet18"}
 BEST_BY_PRECISION = {
     "best_accuracy": "the best mean average precision",
     "best_attention_iou": "the best attention IoU near the best mean average precision",
@@ -41,7 +43,9 @@ def several(recipe: Mapping[str, Any]) -> bool:
 
 def published_for_several(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Options whose defaults are others because images have several labels."""
-    return PUBLISHED if several(recipe) and recipe.get("objective") == "grid" else {}
+    if not several(recipe):
+        return {}
+    return START | (PUBLISHED if recipe.get("objective") == "grid" else {})
 
 
 def why_not_several(recipe: Mapping[str, Any]) -> str:
@@ -51,3 +55,10 @@ def why_not_several(recipe: Mapping[str, Any]) -> str:
         return ""
     known = " or ".join(OBJECTIVES[name].title for name in LEARNED_BY)
     return f"{OBJECTIVES[objective].title} learns from one label an image; several are learned by {known}."
+
+
+def why_not_by(architecture: str) -> str:
+    """Why a classifier cannot learn several labels an image: one sentence, or nothing."""
+    if not architecture.startswith("squeezenet"):
+        return ""
+    return f"{architecture} ends in a ReLU: no class score is below 0, so none can say that its class is absent."

@@ -12,6 +12,7 @@ from mlcore.catalogue.tuning import PUBLISHED_WITH_MASKS
 CHOICES: tuple[Mapping[str, Any], ...] = (
     {},
     PUBLISHED_WITH_MASKS,
+    several.START,
     several.PUBLISHED,
     *(spec.published for spec in OBJECTIVES.values()),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from mlcore.catalogue import OBJECTIVES
-from mlcore.catalogue.several import LEARNED_BY, several
+from mlcore.catalogue.several import LEARNED_BY, several, why_not_by
 from mlcore.catalogue.tuning import TRAINS, learns, makes_attention
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
@@ -80,6 +80,10 @@ def _labels(wish: Wish) -> Iterator[Refusal]:
     count = len(wish.image_set.classes)
     if any(label >= count for _, _, told, _ in entries_of(wish.manifest) for label in labels_of(told)):
         yield "image_set", f"A label lies outside the {count} classes of “{wish.image_set}”."
+    if wish.kind in TRAINS and several(wish.recipe):
+        of = wish.classifier.architecture if wish.classifier is not None else wish.recipe["architecture"]
+        if why_not_by(of):
+            yield "architecture" if wish.classifier is None else "classifier", why_not_by(of)
     if wish.kind in TRAINS and count < 2:
         yield "image_set", f"“{wish.image_set}” has {count} class; a classifier needs two or more."
 

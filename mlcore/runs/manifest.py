@@ -72,7 +72,10 @@ def _with_maps(part: str, image_set: ImageSet, partition: Partition | None, sets
             return {}
         images = _members(partition, part)
     mapped = Explanation.objects.filter(set__in=sets, payload=Explanation.Payload.MAP)
-    return {part: _entries(images.filter(pk__in=mapped.values("image")))}
+    # A classifier that learned several labels is explained for the first annotation's class.
+    taught = any(several(one.classifier.transform or {}) for one in sets)
+    entries = _annotated if taught else _entries
+    return {part: entries(images.filter(pk__in=mapped.values("image")))}
 
 
 def digest(manifest: Manifest) -> str:

@@ -32,7 +32,7 @@ def wish(world) -> dict[str, str]:
         ImageLabel.objects.get_or_create(image=image, index=1 - image.labels.get().index)
     return {
         "kind": "train", "image_set": str(world.image_set.pk), "partition": str(world.partition.pk), "name": "several",
-        "seed": "1", "objective": "grid", "labels": "several", "learning_rate": "0.0001", "epochs": "10",
+        "seed": "1", "objective": "grid", "labels": "several", "architecture": "squeezenet1_1", "learning_rate": "0.0001", "epochs": "10",
         "optimizer": "adam", "schedule": "none", "schedule_at": "", "weight_decay": "0", "grid_weight": "25",
         "select": "best_accuracy",
     }  # fmt: skip
@@ -45,6 +45,7 @@ def test_choosing_several_brings_the_published_settings(client, wish) -> None:
         "learning_rate": "0.01", "epochs": "36", "weight_decay": "0.0005", "schedule_at": "24,30", "grid_weight": "1",
         "bce_weight": "80",
     }  # fmt: skip
+    assert value_of(page, "architecture") == "resnet18"
     assert "the best mean average precision" in page
     assert "the best accuracy" not in page
     typed = client.get(reverse(FORM), wish | {"learning_rate": "0.002"}, headers={"HX-Trigger-Name": "labels"})

@@ -13,6 +13,7 @@ from PIL import Image as Pictures
 from mlcore.exchange.images import import_folder
 from mlcore.models import (
     Box,
+    Classifier,
     ExplanationSet,
     Image,
     ImageLabel,
@@ -32,7 +33,7 @@ from mlcore.runs.perform import perform
 from mlcore.runs.start import RunRefused
 from mlcore.runs.state import claim
 from tests.mlcore.runs.station import Station, fresh, wait_for
-from tests.mlcore.runs.world import SIZE, TINY, World, start
+from tests.mlcore.runs.world import SIZE, TINY, World, make_classifier, start
 
 KINDS = ((0,), (1,), (2,), (0, 1), (1, 1, 2), (2, 0))  # the annotations of an image, by category
 COUNTS = {"train": 24, "validation": 12, "test": 6}
@@ -171,6 +172,16 @@ def test_the_published_settings_are_the_defaults(squares) -> None:
     assert "nothing is learned" in refusal_of(squares, wish | {"bce_weight": 0})["bce_weight"]
 
 
+def test_a_network_whose_scores_are_never_negative_is_refused(squares) -> None:
+    errors = refusal(squares, recipe=SEVERAL | {"architecture": "squeezenet1_1"})
+    assert "no class score is below 0" in errors["architecture"]
+    former = make_classifier(squares)
+    Classifier.objects.update(architecture="squeezenet1_0")
+    former.refresh_from_db()
+    assert "squeezenet1_0 ends in a ReLU" in refusal(squares, recipe=SEVERAL, classifier=former)["classifier"]
+    assert start(squares, recipe={"labels": "several", "architecture": None}).recipe["architecture"] == "resnet18"
+
+
 def refusal_of(world: World, recipe: dict[str, Any]) -> dict[str, str]:
     try:
         start(world, recipe=recipe)
@@ -233,6 +244,12 @@ def test_its_classifier_is_evaluated_and_explained_as_it_was_taught(squares) -> 
     assert perform(explained.uuid, worker_name="here:1").state == "succeeded"
     maps = ExplanationSet.objects.get().explanations.order_by("image__name")
     assert [one.target for one in maps] == [kind[0] for kind in KINDS] * 2
+    wish = {"metrics": "content_heat_map", "part": "validation", "device": "cpu"}
+    scored = start(squares, "score", recipe=wish, explanation_sets=list(ExplanationSet.objects.all()))
+    assert perform(scored.uuid, worker_name="here:1").state == "succeeded"
+    here, there = (Score.objects.get(run=one, metric="content_heat_map") for one in (scored, evaluated))
+    assert (here.n, here.left_out) == (there.n, there.left_out)
+    assert here.per_image == pytest.approx(there.per_image, abs=1e-5)
     after = dict(Prediction.objects.filter(classifier=made).values_list("image__name", "confidence"))
     assert after == pytest.approx(before, abs=1e-6)
     again = repeat(run, None, {"labels": "several", "epochs": 2}, enqueue=False)
