@@ -33,8 +33,8 @@ class Line:
 
 
 def read_list(path: Path, is_file: Callable[[str], bool]) -> list[Line]:
-    """The lines that are not empty. is_file: whether a text is the name of a file, so that names may have blanks in
-    them; the label is what stands behind the last blank. Raises ImportRefused where the file cannot be read."""
+    """The lines that are not empty. is_file: whether a text is the name of a file, so that names of files and classes
+    may have blanks in them. Raises ImportRefused where the file cannot be read."""
     found = []
     for number, text in enumerate(table_text(path).splitlines(), start=1):
         line = text.strip()
@@ -48,12 +48,16 @@ def read_list(path: Path, is_file: Callable[[str], bool]) -> list[Line]:
 
 
 def _split(line: str, is_file: Callable[[str], bool]) -> tuple[str, str]:
-    words = line.rsplit(None, 1)
-    if len(words) == 1 or is_file(line):
-        return line, ""
-    file, label = words
-    # Of a name that nobody knows, only a number or a class is surely no part of it.
-    return (file, label) if is_file(file) or label.isdecimal() else (line, "")
+    """The longest beginning that is a file's name, and the rest."""
+    file = line
+    while not is_file(file):
+        shorter = file.rsplit(None, 1)[0]
+        if shorter == file:
+            # Nobody knows it: only a number behind it is surely no part of its name.
+            name, _, last = line.rpartition(" ")
+            return (name.strip(), last) if last.isdecimal() and name.strip() else (line, "")
+        file = shorter
+    return file, line[len(file) :].strip()
 
 
 def partition_from_lists(

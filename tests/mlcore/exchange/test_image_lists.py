@@ -70,6 +70,16 @@ def test_indices_and_lines_that_cannot_be_used_are_named(folder: Path, tmp_path:
         )
 
 
+def test_names_of_files_and_classes_may_have_blanks(tmp_path: Path) -> None:
+    known = {"a.png", "b c.png", "b"}
+    text = "a.png Zebra Longwing\nb c.png Common Buckeye\nb c.png\nb 3\nnone at all.png\nnone at all.png 12\n"
+    lines = read_list(written(tmp_path / "l.txt", text), known.__contains__)
+    assert [(line.number, line.file, line.label) for line in lines] == [
+        (1, "a.png", "Zebra Longwing"), (2, "b c.png", "Common Buckeye"), (3, "b c.png", ""), (4, "b", "3"),
+        (5, "none at all.png", ""), (6, "none at all.png", "12"),
+    ]  # fmt: skip
+
+
 def test_lists_make_parts_and_others_are_in_none(birds: ImageSet, tmp_path: Path) -> None:
     train = written(tmp_path / "train.txt", "wren/a.png wren\nwren/b c.png 1\n")
     more = written(tmp_path / "more.txt", "f.png\n")

@@ -211,3 +211,18 @@ def test_commands_say_what_is_missing(world) -> None:
     make_classifier(world)
     with pytest.raises(CommandError, match="has no trained attention module of TAME"):
         call_command("explain", "--image-set=scenes", "--classifier=earlier", "--methods=grad_cam,tame")
+
+
+@pytest.mark.slow
+def test_the_command_tries_rates_and_says_which_to_train_with(world, reference, capsys) -> None:
+    make_classifier(world, weights=reference)
+    call_command(
+        "lr_test", "--image-set", "scenes", "--classifier", "earlier", "--steps", "8", "--low", "1e-4", "--wait",
+        *(part for key, value in TINY.items() for part in ("--option", f"{key}={value}")),
+    )  # fmt: skip
+    run = Run.objects.get()
+    assert (run.kind, run.state, run.name) == ("lr_test", "succeeded", "scenes, learning rates, tame")
+    said = capsys.readouterr().out
+    assert run.result["rates"]["sentence"] in said
+    suggestion = run.result["rates"]["suggestion"]
+    assert (f"learning_rate={suggestion:.3g}" in said) if suggestion else ("no rate can be suggested" in said)
