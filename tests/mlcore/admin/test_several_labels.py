@@ -32,7 +32,8 @@ def wish(world) -> dict[str, str]:
         ImageLabel.objects.get_or_create(image=image, index=1 - image.labels.get().index)
     return {
         "kind": "train", "image_set": str(world.image_set.pk), "partition": str(world.partition.pk), "name": "several",
-        "seed": "1", "objective": "grid", "labels": "several", "architecture": "squeezenet1_1", "learning_rate": "0.0001", "epochs": "10",
+        "seed": "1", "objective": "grid", "labels": "several", "architecture": "squeezenet1_1",
+        "learning_rate": "0.0001", "epochs": "10",
         "optimizer": "adam", "schedule": "none", "schedule_at": "", "weight_decay": "0", "grid_weight": "25",
         "select": "best_accuracy",
     }  # fmt: skip
