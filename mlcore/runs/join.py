@@ -110,7 +110,10 @@ def _follow(child: Child, claim: Claim, launch: Launch, say: Say) -> None:
             child.kill()
             return
     status = child.wait()
-    if status and _still_goes_on(claim):
+    if status == 0:
+        while _held(claim):  # its worker writes down what came out
+            time.sleep(POLL_SECONDS)
+    elif _still_goes_on(claim):
         reason = reason or why_it_died(status, child.stderr_tail(), launch)
         raise CannotJoin(f"This machine's part of the run broke off: {reason}")
 
@@ -119,10 +122,14 @@ def _still_goes_on(claim: Claim) -> bool:
     """Whether the attempt is still held; its worker may need a moment to write down that it has ended."""
     deadline = time.monotonic() + limit("GRACE_SECONDS")
     while time.monotonic() < deadline:
-        if not Run.objects.filter(pk=claim.pk, attempt=claim.token).exists():
+        if not _held(claim):
             return False
         time.sleep(POLL_SECONDS)
     return True
+
+
+def _held(claim: Claim) -> bool:
+    return Run.objects.filter(pk=claim.pk, attempt=claim.token, state__in=HELD).exists()
 
 
 def _row(run_uuid: UUID | str) -> Run:

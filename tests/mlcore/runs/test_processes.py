@@ -19,7 +19,7 @@ from mlcore.runs.join import CannotJoin, join
 from mlcore.runs.perform import perform
 from mlcore.runs.processes import Launch, launch_of
 from mlcore.runs.start import RunRefused
-from tests.mlcore.runs.station import Station, fresh, processes_with
+from tests.mlcore.runs.station import Station, fresh, processes_with, wait_for
 from tests.mlcore.runs.world import World, make_supervision, make_world, start
 
 # No BatchNorm; what SqueezeNet drops out is other in each process, and its collages are made of the images that a
@@ -31,7 +31,7 @@ if os.environ.get("RANK") or os.environ.get("ALONE"):
     torch.nn.Dropout.forward = lambda self, features: features
 if os.environ.get("ALONE"):  # collages as two processes make them
     from mlcore.objectives import collage, grid
-    def halves(labels, ids, *, seed, step):
+    def halves(labels, ids, *, seed, step, **others):
         made = []
         for rank in (0, 1):
             mine = torch.arange(rank, len(ids), 2)
@@ -151,13 +151,13 @@ def test_two_machines_share_a_run(no_chance, tmp_path) -> None:
     there = Station(tmp_path, settings.BROKER_URL)
     try:
         other = there.start(sys.executable, "manage.py", "join_run", str(run.uuid))
+        wait_for(lambda: "is not running yet: waiting for a worker" in there.said)
         done = perform(run.uuid, worker_name="here:1")
         assert curve(done) == pytest.approx(alone, abs=TOLERANCE), there.said
         assert other.wait(60) == 0, there.said
     finally:
         there.end()
-    assert "is not running yet" in there.said
-    assert "Joined: process" in there.said
+    assert there.said.count("Joined: process") == there.said.count("Joining") == 1
     assert "succeeded." in there.said
     with pytest.raises(CannotJoin, match="has ended already"):
         join(run.uuid)

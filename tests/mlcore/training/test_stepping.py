@@ -157,9 +157,20 @@ def _share_of_steps(rank: int, store: str, folder: str) -> None:
         numbers = taken.gradients(halves[rank])
         taken.machine.average_gradients(taken.learning.parameters())
         found[parts] = {"gradient": gradient(taken.learning), "told": numbers.terms, "images": numbers.images}
+    taken = tame_stepper()
+    taken.gradients(list(cut(pictures(9, drawn=6), 2))[rank])
+    taken.machine.average_gradients(taken.learning.parameters())
+    found["tame"] = gradient(taken.learning)
     torch.save(found | {"unlike": _unlike(taken.machine)}, f"{folder}/{rank}")
     dist.barrier()
     dist.destroy_process_group()
+
+
+def tame_stepper() -> Stepper:
+    torch.manual_seed(4)
+    taken = stepper(network(), TAMETraining(layers=["features.8", "features.17"]))
+    taken.objective.eval()  # its BatchNorm would see a part
+    return taken
 
 
 WIDE = torch.arange(108.0).view(4, 3, 3, 3)
@@ -186,7 +197,10 @@ def test_two_processes_have_the_gradient_of_the_whole_batch_in_parts_and_not(tmp
     torch.manual_seed(4)
     alone = stepper(network(), Gradia())
     told = alone.gradients(pictures(9, drawn=6))
+    attention = tame_stepper()
+    attention.gradients(pictures(9, drawn=6))
     for saved in (torch.load(tmp_path / str(rank)) for rank in (0, 1)):
+        assert torch.allclose(saved["tame"], gradient(attention.learning), atol=1e-6, rtol=1e-5)
         for found in (saved[1], saved[2]):
             assert torch.allclose(found["gradient"], gradient(alone.learning), atol=1e-6, rtol=1e-5)
             assert found["images"] == 9
