@@ -1,6 +1,6 @@
 """Does grid consistency move what a classifier looks at onto the object? (docs/grid.md)
 
-    HARMONY_TEST_DATA=... HARMONY_VAR=... python -m bench.grid_loop butterflies|imagenet|decoy|unmarked
+    HARMONY_TEST_DATA=... HARMONY_VAR=... python -m bench.grid_loop butterflies|decoy|unmarked
         [--seeds 1 2 3] [--part test|validation] [--set name=value ...] [--out FILE]
 
 For each seed a classifier is taught its classes, and from its weights the same recipe goes on twice: with the objective
@@ -9,7 +9,6 @@ same. Then the maps of the TRUE class are compared
 with the objects of images that neither trained nor chose anything.
 
 butterflies  photographs with masks; the partition is the seed's own;
-imagenet     400 validation photographs with boxes; the seed says which train (the classifier knows the classes);
 decoy        scenes with a misleading mark, a world for each seed (docs/decoy.md);
 unmarked     the same scenes without the mark.
 
@@ -56,13 +55,13 @@ GRID_ALONE = ("grid_weight", "detach_target", "preset", "layer")
 
 @dataclass(frozen=True)
 class Experiment:
-    """An image set with its classifier. `first`: what teaches it beforehand (None: it knows the classes already);
-    `recipe` is of both runs that are compared, `grid` of the second alone.
+    """An image set with its classifier. `first`: what teaches it beforehand; `recipe` is of both runs that are
+    compared, `grid` of the second alone.
     """
 
     architecture: str
     classes: int
-    first: dict[str, Any] | None
+    first: dict[str, Any]
     recipe: dict[str, Any]
     grid: dict[str, Any]
     weights: str | None = None
@@ -72,6 +71,7 @@ class Experiment:
 PLAIN = {"optimizer": "adam", "batch_size": 16, "schedule": "cosine", "flip": True, "learning_rate": 1e-4}
 # Fewer scenes than in docs/decoy.md, so that a run takes a minute or two.
 WORLD = {**DEMO["world"], "per_part": {"train": 600, "validation": 200, "test": 600}}
+SCENES_OF = {"decoy": True, "unmarked": False}  # whether they have the mark
 SCENES = {key: value for key, value in DEMO["phase_1"].items() if key not in ("architecture", "objective", "select")}
 EXPERIMENTS = {
     "butterflies": Experiment(
@@ -83,14 +83,6 @@ EXPERIMENTS = {
         "squeezenet1_1_imagenet.npz",
         (20, 10),
     ),
-    "imagenet": Experiment(
-        "squeezenet1_1",
-        1000,
-        None,
-        {**PLAIN, "image_size": 196, "epochs": 3, "learning_rate": 1e-5},
-        {"grid_weight": 200.0},
-        "squeezenet1_1_imagenet.npz",
-    ),
     "decoy": Experiment("sixconv", 4, SCENES, {**SCENES, "epochs": 4}, {"grid_weight": 30.0}),
     "unmarked": Experiment("sixconv", 4, SCENES, {**SCENES, "epochs": 4}, {"grid_weight": 30.0}),
 }
@@ -98,21 +90,16 @@ EXPERIMENTS = {
 
 def parts_of(name: str, seed: int, folder: Path, data: Path) -> dict[str, Items]:
     """train, validation and test of a seed."""
-    if name in ("decoy", "unmarked"):
+    if name in SCENES_OF:
         world = folder / f"world-{seed}"
         if not (world / "labels.csv").exists():  # written last
-            render_decoy(world, seed=seed, mark=name == "decoy", **WORLD)
+            render_decoy(world, seed=seed, mark=SCENES_OF[name], **WORLD)
         parts = items_of(world)
         return {part: parts.get(part, []) for part in ("train", "validation", "test")}
-    found = butterflies(data) if name == "butterflies" else photographs(data)
+    found = butterflies(data)
     rng = np.random.default_rng(seed)
     per_class = EXPERIMENTS[name].per_class
-    if per_class is None:  # a class has hardly more than one image
-        order = rng.permutation(len(found))
-        return {
-            part: [found[index] for index in sorted(order[cut])]
-            for part, cut in (("train", slice(160)), ("validation", slice(160, 200)), ("test", slice(200, None)))
-        }
+    assert per_class is not None
     train, validation = per_class
     parts = {"train": [], "validation": [], "test": []}
     for label in sorted({item["label"] for item in found}):
@@ -138,29 +125,11 @@ def butterflies(data: Path) -> Items:
         ]
 
 
-def photographs(data: Path) -> Items:
-    """ImageNet's, with the boxes of their class."""
-    folder = data / "imagenet_val"
-    boxes: dict[str, list[list[float]]] = {}
-    with (folder / "boxes.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            boxes.setdefault(row["file"], []).append([float(row[key]) for key in ("x0", "y0", "x1", "y1")])
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        return [
-            {
-                "id": row["file"],
-                "path": str(folder / "images" / row["file"]),
-                "label": int(row["label"]),
-                "boxes": boxes[row["file"]],
-            }
-            for row in csv.DictReader(stream)
-        ]
-
-
 def trained(folder: Path, name: str, seed: int, recipe: dict[str, Any], start: Path | None, items: Items) -> Path:
     """The folder of a run whose last epoch's weights are kept there; it is made where it is not there yet."""
     one = EXPERIMENTS[name]
-    said = json.dumps([recipe, one.architecture, one.per_class, WORLD, start and start.parent.name], sort_keys=True)
+    world = WORLD if name in SCENES_OF else None
+    said = json.dumps([recipe, one.architecture, one.per_class, world, start and start.parent.name], sort_keys=True)
     place = folder / f"{seed}-{recipe['objective']}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
     if (place / WEIGHTS).exists():
         return place
@@ -233,9 +202,8 @@ def figures(
     one = EXPERIMENTS[name]
     parts = parts_of(name, seed, folder, data)
     start = data / "weights" / one.weights if one.weights else None
-    if one.first is not None:
-        taught = one.first | {"objective": "supervised", "select": "last"}
-        start = trained(folder, name, seed, taught, start, parts["train"]) / WEIGHTS
+    taught = one.first | {"objective": "supervised", "select": "last"}
+    start = trained(folder, name, seed, taught, start, parts["train"]) / WEIGHTS
     recipe = one.recipe | {"objective": objective, "select": "last"}
     recipe |= {key: value for key, value in changes.items() if key not in GRID_ALONE}
     if objective == "grid":
