@@ -148,7 +148,7 @@ def test_up_serves_and_leaves_nothing_behind(station, sign) -> None:
     wait_for(lambda: answers(port, "readyz"))  # database, broker, storage and a worker
     below = children_of(process.pid)
     commands = " ".join((Path("/proc") / str(each) / "cmdline").read_text() for each in alive(below))
-    assert all(word in commands for word in ("gunicorn", "default@%h", "training@%h", "beat"))
+    assert all(word in commands for word in ("gunicorn", "default@%h", "interactive@%h", "training@%h", "beat"))
     if sign == signal.SIGTERM:
         second = station.manage("up", "--address", f"127.0.0.1:{port}", check=False)
         assert second.returncode == 1

@@ -36,6 +36,8 @@ def own_pages(loop: Loop) -> dict[str, str]:
         "mlcore_run_status": [loop.phase2.pk],
         "mlcore_run_curves": [loop.phase2.pk],
         "mlcore_classifier_change": [loop.classifier.pk],
+        "mlcore_classifier_layers": [loop.classifier.pk],
+        "mlcore_classifier_look": [loop.classifier.pk],
         "mlcore_explanationset_change": [loop.maps.pk],
         "mlcore_explanationset_overlay": [before.pk, "overlay", 96],
         "mlcore_supervisionset_change": [loop.phase2.supervision_id],
