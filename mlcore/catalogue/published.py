@@ -14,8 +14,8 @@ class Published:
 
 
 GRID_PAPER = (
-    "Pillai & Pirsiavash, Explainable Models with Consistent Interpretations, AAAI 2021; "
-    "ImageNet's validation images, Grad-CAM of the true class"
+    "Pillai & Pirsiavash, Explainable Models with Consistent Interpretations, AAAI 2021, "
+    "on ImageNet"
 )
 PLAIN, CONSISTENT = "trained as usual", "trained with grid consistency"
 
