@@ -149,7 +149,7 @@ def attentions(model: nn.Module, folder: Path, seed: int, train: list[dict[str, 
 
 
 def lighter(maps: Tensor, areas: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, h, w), min–max and enlarged to `size`, each to the power that gives its mean the wanted area (B,).
+    """Maps (B, h, w), min–max and enlarged to `size`, each to the power that gives its mean the wanted area (B,), 0 to 1.
 
     A map that is zero on more of the picture than that reaches what it can.
     """
@@ -180,7 +180,7 @@ def judged(model: nn.Module, modules: dict[str, nn.Module], items: list[dict[str
         }
         maps |= {name: METHODS[name](model).explain(images, targets) for name in ("grad_cam", "centre", "random")}
         areas = {name: mask_area(one) for name, one in maps.items()}
-        maps["lighter"] = lighter(maps["grad_cam"], areas["tame"], (SIZE, SIZE))
+        maps["lighter"] = lighter(maps["grad_cam"], areas["tame"] / 100, (SIZE, SIZE))
         areas["lighter"] = mask_area(maps["lighter"])
         for name, one in maps.items():
             values[name]["area"] |= dict(zip(raw.ids, areas[name].tolist(), strict=True))
