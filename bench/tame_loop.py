@@ -149,9 +149,9 @@ def attentions(model: nn.Module, folder: Path, seed: int, train: list[dict[str, 
 
 
 def lighter(maps: Tensor, areas: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, h, w), min–max and enlarged to `size`, each to the power that gives its mean the wanted area (B,), 0 to 1.
+    """Maps (B, h, w), min–max and enlarged to `size`, each to the power by which its mean is the wanted area (B,).
 
-    A map that is zero on more of the picture than that reaches what it can.
+    Areas are shares, 0 to 1; a map that is zero on more of the picture reaches what it can.
     """
     heat = minmax(upsample(maps, size), eps=0.0)
     low, high = torch.full_like(areas, -4.0), torch.full_like(areas, 4.0)  # log10 of the power
