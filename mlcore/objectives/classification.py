@@ -19,7 +19,7 @@ def classification_loss(logits: Tensor, batch: Batch, bce_weight: float) -> Tens
         return weighted_cross_entropy(logits, batch)
     single = binary_cross_entropy(logits, batch.targets)
     count = torch.as_tensor(float(len(batch)), device=single.device)
-    return bce_weight * mean_over(batch.w_p.to(single.dtype) * single, count)
+    return bce_weight * mean_over(batch.w_p.to(single.dtype) * single, count, "images")
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from PIL import Image
 from mlcore.metrics.average_precision import MeanAveragePrecision
 from mlcore.metrics.base import boxes_to_mask
 from mlcore.metrics.content_heat_map import ContentHeatMap
+from mlcore.objectives.base import Objective
+from mlcore.objectives.grid import GridConsistency
+from mlcore.objectives.supervised import Supervised
 from mlcore.training.classifiers import build
 from mlcore.training.data import Augmentation, BatchLoader, Frames, to_input
 from mlcore.training.job import Item, parse
@@ -23,6 +26,7 @@ from mlcore.training.optimisation import Schedule
 from mlcore.training.pictures import Geometry
 from mlcore.training.stepping import cut
 from mlcore.training.weights import load_weights
+from tests.mlcore.training.test_stepping import gradient, network, pictures, stepper
 from tests.mlcore.training.worlds import Events, make_job
 
 Parts = dict[str, list[dict[str, Any]]]
@@ -245,3 +249,21 @@ def test_micro_batches_carry_their_targets(tmp_path: Path, parts: Parts) -> None
     logits = torch.eye(3)[[0, 0, 2, 1, 0, 1, 0]]
     assert int(batch.hits(logits)) == 4  # of 0, 1, 2, 01, 12, 20, 0
     assert sum(int(piece.hits(part)) for piece, part in zip(pieces, logits.split([2, 2, 3]), strict=True)) == 4
+
+
+@pytest.mark.parametrize("objective", [Supervised(), GridConsistency(grid_weight=0.0)])
+@pytest.mark.parametrize(("pieces", "count"), [(2, 8), (3, 11)])
+def test_parts_have_the_gradient_of_the_whole_batch(objective: Objective, pieces: int, count: int) -> None:
+    batch = pictures(count, drawn=0)
+    batch.targets = torch.nn.functional.one_hot(batch.labels, 3).float()
+    batch.targets[::2, 2] = 1.0
+    found = []
+    for number in (1, pieces):
+        taken = stepper(network(), objective, number)
+        numbers = taken.gradients(batch)
+        found.append((gradient(taken.learning), numbers))
+    (whole, told), (cut_up, told_of_parts) = found
+    assert whole.abs().max() > 1e-2
+    assert torch.allclose(cut_up, whole, atol=1e-5, rtol=1e-5)
+    assert told_of_parts.loss == pytest.approx(told.loss, rel=1e-6)
+    assert (told_of_parts.hits, told_of_parts.images) == (told.hits, told.images)
