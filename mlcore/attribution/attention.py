@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mlcore.attribution.attention_layers import capture_all
 from mlcore.attribution.base import Attribution, Targets, class_scores, resolve_targets, untouched
-from mlcore.attribution.files import written_whole
+from mlcore.attribution.files import order_header, written_whole
 from mlcore.attribution.layers import canonical, find_layer, unwrap
 
 FORMAT = "harmony attention 1"
@@ -85,6 +85,7 @@ class AttentionModule(nn.Module, ABC):
         try:
             with written_whole(path) as temporary:
                 save_file(state, temporary, metadata=said)
+                order_header(temporary)
         except SafetensorError as error:
             raise OSError(f"{path.name}: the attention could not be written ({error}).") from error
         return path

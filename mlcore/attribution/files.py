@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,3 +29,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def order_header(path: Path) -> None:
+    """Sort what a safetensors file says of itself: the library writes it in an order of chance, and equal contents
+    shall be equal files. Raises OSError."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise OSError(f"{path.name}: the header cannot be put in order.")
+        file.seek(8)
+        file.write(text.ljust(length))

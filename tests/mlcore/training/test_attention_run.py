@@ -197,6 +197,8 @@ def test_cancelled_and_resumed_equals_uninterrupted(
     later = run(jobs["resumed"])
     assert later.metric("train", "loss")[0][0] > 1
     assert same(weights_of(jobs["whole"]), weights_of(jobs["resumed"]))
+    files = [tmp_path / name / "weights.safetensors" for name in ("whole", "resumed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_the_best_score_is_the_lowest_average_drop_at_half(tmp_path: Path, parts: Parts, original: Path) -> None:
