@@ -84,7 +84,7 @@ class RunCommand(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"{run.uuid} {run.state}: {run.name}"))
         for score in run.scores.order_by("part", "metric"):
             value = "–" if score.value is None else f"{score.value:.4f}"
-            self.stdout.write(f"  {score.part:<16}{score.metric:<24}{value}  (n = {score.n})")
+            self.stdout.write(f"  {score.part:<16}{score.metric:<28}{value}  (n = {score.n})")
 
 
 def perform_here(run: Run) -> Run:
