@@ -147,7 +147,8 @@ def set_details(explained: Any) -> str:
     words += [explained.layer] if explained.layer else []
     words += [explained.preset] if explained.preset not in ("", "default") else []
     words += [
-        f"{name.replace('_', ' ')} {recipe_value(value)}"
+        # Of the attention module that made the maps, the first letters of its UUID are enough.
+        f"{name.replace('_', ' ')} {str(value)[:8] if name == 'attention' else recipe_value(value)}"
         for name, value in (explained.options or {}).items()
         if value not in (None, "", usual.get(name))
     ]
