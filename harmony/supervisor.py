@@ -81,7 +81,7 @@ def training_workers() -> dict[str, dict[str, str]]:
         device = owned()
     except NoSuchDevice:
         return {"training": {}}  # the worker itself says what is wrong
-    together = os.environ.get("HARMONY_DEVICE") or os.environ.get("RUN_PROCESSES", "1") not in ("", "1")
+    together = os.environ.get("HARMONY_DEVICE") or os.environ.get("RUN_PROCESSES", "") not in ("", "0", "1")
     if device.kind != CUDA or device.count == 1 or together:
         return {"training": {}}
     return {f"training-{number}": {"HARMONY_DEVICE": f"cuda:{number}"} for number in range(device.count)}
