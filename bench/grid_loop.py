@@ -5,8 +5,7 @@
 
 For each seed a classifier is taught its classes, and from its weights the same recipe goes on twice: with the objective
 `supervised`, and with `grid`. Start, images, order, augmentation, steps and the epoch that is kept (the last) are the
-same. Then the maps of the TRUE class are compared
-with the objects of images that neither trained nor chose anything.
+same. Then the maps of the TRUE class are compared with the objects of images that neither trained nor chose anything.
 
 butterflies  photographs with masks; the partition is the seed's own;
 decoy        scenes with a misleading mark, a world for each seed (docs/decoy.md);
