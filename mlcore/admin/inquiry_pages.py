@@ -1,7 +1,7 @@
 """Pages of a classifier that ask it something short: its layers, and what it looks at in a picture.
 
-A page writes the question and shows it again until a worker has answered; by itself where scripts run, by reloading
-where they do not. Questions and their pictures are seen by the person who asked, and by nobody else.
+A page writes the question and shows it again until a worker has answered: by itself where its script runs, by reloading
+where it does not. Questions and their pictures are seen by the person who asked, and by nobody else.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /* A page that asks a classifier something short: it asks without leaving the page, waits for the answer and shows it.
-   Without scripts the same forms are sent and the page is loaded again. Changing the class or the method asks at once. */
+   Without it the same forms are sent and the page is loaded again. Changing the class or the method asks at once. */
 
 const POLL = 350;
 const SLOW_POLL = 2000;
@@ -96,6 +96,8 @@ function draw() {
 
 function begin() {
   draw();
+  // The admin's frame writes a chosen file's name into the nearest text field, which here is the class.
+  for (const input of place().querySelectorAll("input[type=file]")) input.hasChangeListener = true;
   const waits = document.querySelector("[data-waits]");
   if (waits) wait(waits.dataset.waits, asking);
   const auto = document.querySelector("form[data-auto]");
