@@ -24,7 +24,7 @@ def fit(job: Job, stepper: Stepper, loader: BatchLoader, reporter: Reporter) -> 
     """
     machine = stepper.machine
     found = _estimate(job, stepper, loader, reporter)
-    space = room(machine.device, held_bytes(stepper.model, stepper.objective))
+    space = room(machine.device, held_bytes(stepper.model, stepper.objective, stepper.optimizer))
     whole = -(-min(int(job.option("batch_size", 32)), len(loader.frames)) // machine.processes)
     parts = stepper.parts
     if found is not None and job.option("fit_batch_size", False):

@@ -162,9 +162,12 @@ def fixed_bytes(model: nn.Module, objective: Objective, optimizer: torch.optim.O
     return held_bytes(model, objective) + sum(_bytes(one) * (1 + _states(optimizer)) for one in trained)
 
 
-def held_bytes(model: nn.Module, objective: Objective) -> int:
-    """What lies on the device before the first step: parameters and buffers, each once."""
+def held_bytes(model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer | None = None) -> int:
+    """What lies on the device before the first step: parameters and buffers, each once; what the optimiser of a
+    resumed run has."""
     tensors = [*model.parameters(), *model.buffers(), *objective.parameters(), *objective.buffers()]
+    if optimizer is not None:
+        tensors += [value for row in optimizer.state.values() for value in row.values() if isinstance(value, Tensor)]
     return sum({tensor.untyped_storage().data_ptr(): _bytes(tensor) for tensor in tensors}.values())
 
 

@@ -18,7 +18,16 @@ from mlcore.objectives.batch import Batch
 from mlcore.training.errors import JobError
 from mlcore.training.fitting import _parts
 from mlcore.training.jobs import FAILED
-from mlcore.training.memory import GRADIENTS_AT_A_TIME, Estimate, Ledger, estimate, fixed_bytes, told, untouched
+from mlcore.training.memory import (
+    GRADIENTS_AT_A_TIME,
+    Estimate,
+    Ledger,
+    estimate,
+    fixed_bytes,
+    held_bytes,
+    told,
+    untouched,
+)
 from mlcore.training.room import free_memory, parsed, room
 from tests.mlcore.training.test_loop import assert_equal, run, weights_of
 from tests.mlcore.training.worlds import make_items, make_job
@@ -116,6 +125,8 @@ def test_what_the_optimiser_keeps_is_what_was_said() -> None:
         gradients = [parameter.grad for parameter in model.parameters()]
         there = sum(one.nbytes for one in [*model.parameters(), *gradients, *(one for one in state if one.ndim)])
         assert said == there
+        held = held_bytes(model, SumOf(), optimizer)
+        assert held == sum(one.nbytes for one in [*model.parameters(), *state])
         model.zero_grad()
 
 
