@@ -97,7 +97,19 @@ def tables(runs: Runs, labels: Mapping[int, Mapping[str, int]]) -> list[str]:
                 cells = [cell(metric_of(name, found[name], labels[seed])) for name in ON_MAPS]
                 trained = objective if row == ON_OTHERS else "any"
                 lines.append(f"| {seed} | {ROWS[row]} | {trained} | " + " | ".join(cells) + " |")
+        cells = [cell(metric_of(name, beyond(runs, seed, name), labels[seed]), signed=True) for name in ON_MAPS]
+        lines.append(f"| {seed} | own less another's | **difference** | " + " | ".join(cells) + " |")
     return [*lines, "", left_out(runs), ""]
+
+
+def beyond(runs: Runs, seed: int, name: str) -> dict[str, float | str]:
+    """What an image's own map gains over another image's: of the gain, what is not a matter of being smaller or more
+    in the middle."""
+    without, with_grid = (
+        difference(runs[seed, objective][MAPS[0]][name], runs[seed, objective][ON_OTHERS][name])
+        for objective in OBJECTIVES
+    )
+    return difference(with_grid, without)
 
 
 def furthest(runs: Runs) -> float:
