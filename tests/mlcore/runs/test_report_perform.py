@@ -9,7 +9,9 @@ from django.db import connection
 from mlcore.models import Box, Classifier, Explanation, ExplanationSet, Mask, Prediction, Run, Score
 from mlcore.runs import control
 from mlcore.runs.perform import perform
+from mlcore.runs.wish import RunRefused
 from tests.mlcore.runs.reported import RECIPE, two_classifiers
+from tests.mlcore.runs.test_attention_runs import attend
 from tests.mlcore.runs.test_perform import at_event, child_of_this_process
 from tests.mlcore.runs.world import start
 
@@ -134,3 +136,24 @@ def test_boxes_do_where_there_are_no_masks(world, both) -> None:
         Box.objects.create(image=image, x0=4, y0=4, x1=20, y1=24)
     run = done(start(world, "report", classifiers=both[:1], recipe=RECIPE | {"methods": "grad_cam"}))
     assert run.scores.get(metric="pointing", explanation_set__method="centre").n == 6
+
+
+def test_each_classifier_reads_its_own_attention_module(world, both) -> None:
+    wish = RECIPE | {"methods": "tame", "metrics": "pointing,content_heat_map", "accuracy": False}
+    modules = [done(attend(world, both[0])).made_attention]
+    with pytest.raises(RunRefused, match="“second” has no trained attention module"):
+        start(world, "report", classifiers=both, recipe=wish)
+    modules.append(done(attend(world, both[1])).made_attention)
+    expected = {}
+    for one in both:
+        maps = done(start(world, "explain", classifier=one, recipe={
+            "methods": "tame", "target": "true", "part": "validation", "device": "cpu", "batch_size": 4}))  # fmt: skip
+        judged = {"metrics": "content_heat_map", "part": "validation", "device": "cpu"}
+        expected |= figures(done(start(world, "score", explanation_sets=maps.explanation_sets.all(), recipe=judged)))
+    ExplanationSet.objects.all().delete()
+    run = done(start(world, "report", classifiers=both, recipe=wish))
+    found = figures(run)
+    assert {key: found[key] for key in expected} == expected
+    assert expected["first", "tame", "content_heat_map"] != expected["second", "tame", "content_heat_map"]
+    read = {one.classifier: one.options["attention"] for one in run.explanation_sets.filter(method="tame")}
+    assert read == dict(zip(both, (str(module.uuid) for module in modules), strict=True))
