@@ -20,31 +20,33 @@ from mlcore.training.weights import load_weights
 from tests.mlcore.training.worlds import Events, make_items, make_job
 
 
-class Stubborn(nn.Module):
-    """Runs, but not while it is compiled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = SixConv(3)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if torch.compiler.is_compiling():
-            raise NotImplementedError("no rule for this operation\nand more")
-        return self.inner(images)
-
-
-@pytest.mark.parametrize("network", [SixConv, Stubborn])
-def test_trying_leaves_everything_as_it_was(network: type[nn.Module]) -> None:
+def network() -> nn.Module:
+    """Small, with running statistics and chance."""
     torch.manual_seed(1)
-    model = network() if network is Stubborn else SixConv(3)
+    features = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*features, nn.Dropout(), nn.Linear(4, 3))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+@pytest.mark.parametrize("works", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_trying_leaves_everything_as_it_was(works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    if not works:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing that was compiled before
+        monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+        monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
+    model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     chance = torch.get_rng_state()
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     made, said = compiled(prepare("cpu"), model, Supervised(), images)
     assert torch.equal(torch.get_rng_state(), chance)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    if network is Stubborn:
+    if works:
+        assert said == "The classifier was compiled."
+        assert torch.allclose(made.eval()(images), model.eval()(images), atol=1e-5)
+    else:
         assert made is model
         assert said.startswith("Not compiled, because that failed (")
         assert "\n" not in said
