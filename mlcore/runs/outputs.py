@@ -11,6 +11,7 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 
 from mlcore.catalogue.several import several
+from mlcore.catalogue.tuning import learns
 from mlcore.models import (
     AttentionModule,
     AuditEntry,
@@ -146,8 +147,7 @@ class NewClassifier:
             weights=self.stored,
             sha256=self.sha256,
             padding=parent.padding if parent is not None else Classifier.Padding.TORCH,
-            transform={key: run.recipe[key] for key in TRANSFORM}
-            | ({LABELS: "several"} if several(run.recipe) else {}),
+            transform={key: run.recipe[key] for key in TRANSFORM} | _taught(run),
             parent=parent,
             run=run,
         )
@@ -199,6 +199,13 @@ def made_by(run: Run, workdir: Path, ending: dict[str, Any]) -> NewClassifier | 
         return None
     weights = workdir / ending["weights"]
     return NewAttention(run, weights, ending["attention"]) if ending.get("attention") else NewClassifier(run, weights)
+
+
+def _taught(run: Run) -> dict[str, str]:
+    """Whether the classifier knows several labels an image: as it learned, or as the one that it is a tuned copy of."""
+    parent = run.classifier.transform if run.classifier is not None else None
+    taught = run.recipe if learns(run.recipe) else parent or {}
+    return {LABELS: "several"} if several(taught) else {}
 
 
 def known_part(name: str) -> bool:

@@ -252,5 +252,9 @@ def test_its_classifier_is_evaluated_and_explained_as_it_was_taught(squares) -> 
     assert here.per_image == pytest.approx(there.per_image, abs=1e-5)
     after = dict(Prediction.objects.filter(classifier=made).values_list("image__name", "confidence"))
     assert after == pytest.approx(before, abs=1e-6)
+    wish = {"objective": "harmony", "metric": "complexity", "max_steps": 2, "evaluate_steps": 2, "epochs": None}
+    wish |= {"batch_size": None, "learning_rate": None}
+    copied = perform(start(squares, recipe=wish, classifier=made).uuid, worker_name="here:1")
+    assert copied.made_classifier.transform["labels"] == "several", "a tuned copy says what the original says"
     again = repeat(run, None, {"labels": "several", "epochs": 2}, enqueue=False)
     assert (again.recipe["labels"], again.manifest) == ("several", run.manifest)
