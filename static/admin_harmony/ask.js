@@ -8,6 +8,7 @@ const HOLD = 3000; // the map that is there stays so long while the next one is 
 const SWAPPED = "data-ask";
 
 let asking = 0;
+let swapping = false;
 
 const place = () => document.querySelector(`[${SWAPPED}]`);
 
@@ -32,7 +33,9 @@ function swap(found) {
   const focused = document.activeElement?.id;
   const open = [...place().querySelectorAll("details[open][id]")].map((one) => one.id);
   const opacity = document.querySelector("[data-opacity]")?.value;
+  swapping = true; // a field that is taken away while someone types in it tells of a change
   place().replaceWith(document.adoptNode(found));
+  swapping = false;
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   const slider = document.querySelector("[data-opacity]");
   if (slider && opacity) slider.value = opacity;
@@ -129,6 +132,7 @@ function view(form) {
 }
 
 document.addEventListener("change", (event) => {
+  if (swapping) return;
   if (event.target.matches("[data-go]")) event.target.form.requestSubmit();
   else if (event.target.matches("[data-view] select")) view(event.target.form);
 });
