@@ -20,6 +20,7 @@ from mlcore.attribution.attention_layers import capture_all
 from mlcore.attribution.base import Attribution, Targets, class_scores, resolve_targets, untouched
 from mlcore.attribution.files import order_header, written_whole
 from mlcore.attribution.layers import canonical, find_layer, unwrap
+from mlcore.attribution.maps import minmax
 
 FORMAT = "harmony attention 1"
 
@@ -128,8 +129,8 @@ class AttentionAttribution(Attribution):
     """Maps a = σ(c) (B, h, w) of a trained attention module, in one forward pass of the classifier.
 
     model: the classifier that the attention was trained on. attention: its module, or the file that `save` wrote
-    (put on the classifier's device). scores: give c itself, which §4's evaluation scales by its least and greatest
-    value; a = σ(c) is what the classifier was shown in training.
+    (put on the classifier's device). scores: give c itself; scaled: c scaled by its least and greatest value, by which
+    §4 evaluates. a = σ(c) is what the classifier was shown in training; where σ is saturated it draws nothing.
 
     `forward` runs the classifier once. Maps can be differentiated by the attention's parameters, and by those of the
     classifier that ask for a gradient (a frozen one, `requires_grad_(False)`, keeps no graph). `explain` leaves
@@ -141,7 +142,12 @@ class AttentionAttribution(Attribution):
     module: ClassVar[type[AttentionModule]]
 
     def __init__(
-        self, model: nn.Module, attention: nn.Module | str | Path | None = None, *, scores: bool = False
+        self,
+        model: nn.Module,
+        attention: nn.Module | str | Path | None = None,
+        *,
+        scores: bool = False,
+        scaled: bool = False,
     ) -> None:
         super().__init__(model)
         if attention is None or attention == "":
@@ -159,7 +165,7 @@ class AttentionAttribution(Attribution):
         for layer in inner.layers:
             find_layer(model, layer)
         self.attention: Any = attention
-        self.scores = scores
+        self.scores, self.scaled = scores, scaled
 
     def forward(self, images: Tensor, targets: Targets, *, create_graph: bool, **options: Any) -> tuple[Tensor, Tensor]:
         if options:
@@ -189,4 +195,6 @@ class AttentionAttribution(Attribution):
         kind = next(self.attention.parameters()).dtype
         with torch.autocast(logits.device.type, enabled=False):
             found = self.attention([feature.to(kind) for feature in features], chosen)
+            if self.scaled:
+                return minmax(found, eps=0.0)
             return found if self.scores else torch.sigmoid(found)

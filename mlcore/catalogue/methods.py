@@ -19,6 +19,11 @@ ATTENTION = Field(
     "attention", "Attention module", "text", "",
     "UUID of a trained module of the classifier. Empty: its newest.", group=GROUP,
 )  # fmt: skip
+SCALED = Field(
+    "scaled", "Scaled before the sigmoid", "bool", True,
+    "Yes: c scaled by its least and greatest value, by which published figures are computed. No: σ(c), what training "
+    "showed the classifier; where it is saturated the map is constant.", group=GROUP,
+)  # fmt: skip
 CHANNELS = (
     ("sum", "sum (signed)"),
     ("abs_sum", "sum of absolute values"),
@@ -218,7 +223,7 @@ METHODS: dict[str, MethodSpec] = {
             "A small trained attention module reads several layers and draws each class's map in one pass.",
             "Ntrougkas et al., TAME, ISM 2022",
             needs=("attention",),
-            fields=(ATTENTION,),
+            fields=(ATTENTION, SCALED),
             differentiable=True,
         ),
         MethodSpec(
@@ -228,7 +233,7 @@ METHODS: dict[str, MethodSpec] = {
             "A trained attention over the last layer alone.",
             "Gkartzonika et al., L-CAM, 2022",
             needs=("attention",),
-            fields=(ATTENTION,),
+            fields=(ATTENTION, SCALED),
             differentiable=True,
         ),
         MethodSpec(

@@ -232,3 +232,16 @@ def test_layers_of_the_published_classifiers_and_of_others() -> None:
         assert attention_layers(build("squeezenet1_1", 3)) == ("features.5", "features.8", "features.12")
         with pytest.raises(ValueError, match="name 2 to 4 layers"):
             attention_layers(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)))
+
+
+def test_scaled_maps_are_c_between_its_least_and_greatest_value() -> None:
+    torch.manual_seed(3)
+    model, attention = pair()
+    with torch.no_grad():
+        attention.fuse.bias.fill_(40.0)  # σ is 1 everywhere
+    shown, classes = images(3, dtype=torch.float32), torch.tensor([0, 1, 2])
+    scores = TAME(model, attention, scores=True).explain(shown, classes)
+    least, greatest = scores.amin((1, 2), keepdim=True), scores.amax((1, 2), keepdim=True)
+    expected = (scores - least) / (greatest - least)
+    torch.testing.assert_close(TAME(model, attention, scaled=True).explain(shown, classes), expected)
+    assert float(TAME(model, attention).explain(shown, classes).std()) < 1e-6

@@ -134,7 +134,9 @@ def test_a_module_is_trained_explains_and_is_asked_again(world, reference) -> No
 
     maps = done(explain(world, classifier, part="validation"))
     made = maps.explanation_sets.get()
-    assert made.options == {"attention": str(module.uuid)}
+    assert made.options == {"attention": str(module.uuid), "scaled": True}
+    assert {row.status for row in made.explanations.all()} == {"ok"}
+    assert {row.maximum for row in made.explanations.all()} == {1.0}
     assert made.explanations.count() == 6
     assert made.explanations.first().height == 8
     # Another module's maps are another set; the same module's are not made twice.
