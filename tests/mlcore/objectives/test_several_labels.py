@@ -171,3 +171,22 @@ def test_with_one_label_each_the_collages_are_those_of_the_labels(seed: int) -> 
     alone = plan_collages(labels, ids, seed=seed, step=1)
     told = plan_collages(labels, ids, seed=seed, step=1, targets=F.one_hot(labels, 7))
     assert all(torch.equal(getattr(alone, name), getattr(told, name)) for name in ("rows", "quadrants", "sources"))
+
+
+def test_steps_draw_the_map_of_the_collage_to_that_of_the_image() -> None:
+    """Beside the same steps with λ = 0."""
+    ends = []
+    for weight in (0.0, 200.0):
+        torch.manual_seed(4)
+        model, batch = Doubling(curved=False).double(), labelled()
+        objective = GridConsistency(seed=3, grid_weight=weight, bce_weight=8.0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for _ in range(60):
+            objective.steps.zero_()
+            optimizer.zero_grad()
+            step = objective.loss(model, batch)
+            step.total.backward()
+            optimizer.step()
+        ends.append((float(step.terms["consistency"]), float(step.terms["classification"])))
+    assert ends[1][0] < 0.7 * ends[0][0]
+    assert ends[1][1] < 8 * math.log(2), "it learned the labels too"
