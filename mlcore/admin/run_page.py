@@ -137,7 +137,9 @@ def part_counts(run: Run) -> list[tuple[str, int]]:
 def comparison(runs: Sequence[Run]) -> dict[str, Any]:
     """Scores and recipes of the runs, a column each; recipe lines that differ are marked."""
     scores: dict[tuple[str, str], dict[int, Score]] = {}
-    for score in Score.objects.filter(run__in=runs).order_by("part", "metric"):
+    # Figures of maps, and a report's of several classifiers, are no figure of the run: they have tables of their own.
+    figures = Score.objects.filter(run__in=runs, explanation_set=None).exclude(run__kind=Run.Kind.REPORT)
+    for score in figures.defer("per_image").order_by("part", "metric"):
         scores.setdefault((score.metric, score.part), {})[score.run_id] = score
     recipes = [{line.field.name: line for line in differences(run.kind, run.recipe)} for run in runs]
     names = list(dict.fromkeys(name for recipe in recipes for name in recipe))

@@ -273,7 +273,7 @@ def _compare(run: Run, reference: Row, rows: Sequence[Row], columns: Sequence[Co
     cells: dict[int, list[tuple[int, Cell]]] = {}
     for row in rows:
         for place, cell in enumerate(row.cells):
-            if row is not reference and cell.score is not None and place in theirs:
+            if cell.score is not None and place in theirs and cell.score.pk not in wanted:
                 cells.setdefault(cell.score.pk, []).append((place, cell))
     for pk, values in Score.objects.filter(pk__in=cells).order_by().values_list("pk", "per_image").iterator():
         ours = _numbers(values)

@@ -130,6 +130,8 @@ def test_differences_are_paired_over_images(run) -> None:
     assert (accuracy.n, content.n) == (6, 5)
     assert (drop.low, drop.high, drop.clear) == (50.0, 50.0, True)
     assert not accuracy.clear
+    # One classifier's accuracy does not differ from itself.
+    assert row_of(report, "=other", "lrp").cells[0].apart is None
     assert report_of(run, against="nonsense").against is None
 
 
@@ -164,6 +166,14 @@ def test_the_page_shows_figures_intervals_and_what_was_left_out(run, opened) -> 
     assert "all others are compared with this one" in compared
     assert 'aria-sort="descending"' in compared
     assert f"report.csv?against={key}&amp;sort=pointing" in compared
+
+
+def test_runs_side_by_side_show_recipes_and_no_figure_of_several_classifiers(made, run, client) -> None:
+    client.force_login(made.owner)
+    page = client.get(reverse("admin:mlcore_run_compare"), {"run": [run.pk, made.run.pk]}).content.decode()
+    assert "compared" in page
+    assert "0.750" not in page
+    assert "75.0 %" not in page
 
 
 def test_a_run_without_a_report_has_no_downloads(made, run, client) -> None:
