@@ -53,14 +53,18 @@ def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: st
         "target_class": recipe["target_class"] if given else None,
         "code_version": code_version(),
     }
-    decided = told | {
-        "weights": classifier.sha256,
-        # Two rows may share their weights; each has maps of its own, which its pages and studies show.
-        "classifier": str(classifier.uuid),
-        "image_set": str(run.image_set.uuid),
-        "padding": classifier.padding,
-        "precision": recipe.get("mixed_precision", "no"),
-    } | attention
+    decided = (
+        told
+        | {
+            "weights": classifier.sha256,
+            # Two rows may share their weights; each has maps of its own, which its pages and studies show.
+            "classifier": str(classifier.uuid),
+            "image_set": str(run.image_set.uuid),
+            "padding": classifier.padding,
+            "precision": recipe.get("mixed_precision", "no"),
+        }
+        | attention
+    )
     digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     made, _ = ExplanationSet.objects.get_or_create(
         hash=digest,
