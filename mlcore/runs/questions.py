@@ -43,7 +43,8 @@ def mask_question(
         "classifier": _built(classifier) | {"weights": _weights(classifier)},
         "picture": picture,
         "method": name,
-        "options": dict(options) | _attention(chosen),
+        # As runs draw it, unless asked otherwise: a saturated σ(c) shows nothing.
+        "options": ({"scaled": True} if chosen else {}) | dict(options) | _attention(chosen),
         "label": label,
         "transform": dict(classifier.transform or {}),
     }
