@@ -7,13 +7,16 @@ import hashlib
 import os
 import signal
 import socket
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
+from mlcore.management.run_command import perform_here
 from mlcore.models import Run, Worker
 from mlcore.runs import state
 from mlcore.runs.perform import perform
@@ -32,6 +35,7 @@ def world() -> World:
 @pytest.fixture
 def station(tmp_path):
     made = Station(tmp_path, settings.BROKER_URL)
+    made.environment["HARMONY_DEVICE"] = "cpu"  # places of a CPU, also where there is a GPU
     yield made
     made.end()
 
@@ -170,3 +174,27 @@ def test_a_worker_without_its_device_ends_with_a_sentence(db, station) -> None:
     assert worker.wait(60) == 1
     assert "HARMONY_DEVICE=“cuda:7”: this machine shows" in here.said
     assert not Worker.objects.exists()
+
+
+def test_a_command_that_waits_says_for_what(world, settings, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("HARMONY_DEVICE", "cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # put back afterwards: the command hides what it does not own
+    settings.RUN_TURN_SECONDS = 0.05
+    held = state.claim(start(world).uuid, "host:1", slot=f"{socket.gethostname()}/cpu")
+    waiting = start(world, seed=3)
+
+    def release() -> None:
+        try:
+            wait_for(lambda: "Waits: " in fresh(waiting).log, 60)
+            state.succeed(held, {})
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    done = perform_here(waiting)
+    thread.join()
+    assert done.state == "succeeded"
+    said = capsys.readouterr().err
+    assert "/cpu is taken by the run “a run”" in said
+    assert "This run waits for it. HARMONY_DEVICE=cpu:1 computes beside it." in said
