@@ -69,9 +69,8 @@ def cell(metric: Metric, *, signed: bool = False) -> str:
 
 def tables(runs: Runs, labels: Mapping[int, Mapping[str, int]]) -> list[str]:
     """Markdown: the maps with and without grid consistency, then the maps' own baselines, then what was left out."""
-    shown, apart = MAPS, furthest(runs)
-    if apart < SAME:
-        shown = MAPS[:1]
+    apart = furthest(runs)
+    shown = MAPS[:1] if apart < SAME else MAPS
     lines = [
         "| " + " | ".join(["seed", "map", "training", *COLUMNS.values()]) + " |",
         "|---" * (3 + len(COLUMNS)) + "|",
