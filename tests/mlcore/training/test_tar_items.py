@@ -189,3 +189,8 @@ def test_memory_does_not_grow_over_many_samples(tmp_path) -> None:
     tracemalloc.stop()
     assert max(peaks) < 2 << 20
     assert max(peaks) < 1.5 * min(peaks) + (64 << 10)
+
+
+def test_a_learning_rate_test_takes_shards_too(tmp_path, shards) -> None:
+    events = run(sharded(tmp_path / "a", shards, kind="lr_test", steps=4, batch_size=4))
+    assert [step for step, _ in events.metric("train", "rate")] == [1, 2, 3, 4]
