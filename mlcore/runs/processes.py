@@ -43,9 +43,14 @@ class Launch:
 
 
 def launch_of(run: Run, attempt: int) -> Launch:
-    """How this machine starts its processes of an attempt. Raises JobImpossible where it has too few devices."""
+    """How this machine starts its processes of an attempt.
+
+    Raises JobImpossible where it has too few devices, or the deployment does not allow it (any more).
+    """
     if run.kind != Run.Kind.TRAIN:
         return Launch()
+    for _, sentence in scale_refusals(run.recipe):
+        raise JobImpossible(sentence)
     nodes = int(run.recipe.get("nodes") or 1)
     return Launch(
         processes=_processes(run),
@@ -64,9 +69,7 @@ def _processes(run: Run) -> int:
         raise JobImpossible(str(error)) from error
     on_gpu = device.kind == CUDA and run.recipe.get("device") != CPU
     if not wanted:
-        return most or (device.count if on_gpu else 1)
-    if most and wanted > most:
-        raise JobImpossible(_too_many(wanted, most))
+        return min(most or (device.count if on_gpu else 1), _most_of_a_batch(run.recipe))
     if on_gpu and wanted > device.count:
         gpus = "one GPU" if device.count == 1 else f"{device.count} GPUs"
         raise JobImpossible(
@@ -74,6 +77,13 @@ def _processes(run: Run) -> int:
             "choose fewer, or a worker that owns more (HARMONY_DEVICE)."
         )
     return wanted
+
+
+def _most_of_a_batch(recipe: Mapping[str, Any]) -> int:
+    """So many processes on each machine find an image in every batch, and two in every part of one."""
+    parts = int(recipe.get("accumulate") or 1)
+    images = 2 * parts if parts > 1 else 1
+    return max(int(recipe["batch_size"]) // (images * int(recipe.get("nodes") or 1)), 1)
 
 
 def scale_refusals(recipe: Mapping[str, Any]) -> Iterator[Refusal]:

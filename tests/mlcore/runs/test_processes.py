@@ -212,6 +212,11 @@ def test_what_a_deployment_does_not_allow(world, settings) -> None:
     assert refused.value.errors == {
         "processes": "The run asks for 3 processes; this deployment gives a run 2 (RUN_PROCESSES)."
     }
+    queued = begun(world, processes=2)
+    settings.RUN_PROCESSES = 1  # lowered since
+    assert perform(queued.uuid, worker_name="here:1").reason == (
+        "The run asks for 2 processes; this deployment gives a run 1 (RUN_PROCESSES)."
+    )
     with pytest.raises(RunRefused) as refused:
         begun(world, nodes=2, rendezvous="elsewhere.example:29400")
     assert "127.0.0.1, localhost only" in refused.value.errors["rendezvous"]
@@ -233,6 +238,10 @@ def test_how_many_processes_a_machine_starts(world, settings, monkeypatch) -> No
     settings.RUN_PROCESSES = 3
     assert launch_of(open_run, 1).processes == 3
     settings.RUN_PROCESSES = 0
+    gpus(monkeypatch, 8)
+    assert launch_of(open_run, 1).processes == 5  # as many as a batch has images
+    in_parts = begun(world, device="auto", batch_size=12, accumulate=3)
+    assert launch_of(in_parts, 1).processes == 2
     gpus(monkeypatch, 1)
     assert launch_of(on_cpu, 1).processes == 2
     done = perform(two.uuid, worker_name="here:1")  # refused before any process starts
