@@ -95,6 +95,12 @@ def clean_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in cleaned.items() if value not in ("", None) and value != defaults[key]}
 
 
+def _in_full(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """With the defaults of the catalogue, as a run gives them: a method made by hand may have others."""
+    usual = {field.name: field.default for field in option_fields(method) if field.default not in ("", None)}
+    return usual | dict(options)
+
+
 def _built(classifier: Classifier) -> dict[str, Any]:
     if not classifier.architecture or len(classifier.classes) < 2:
         raise QuestionRefused({"": f"“{classifier}” has no architecture or no classes here, so it cannot be asked."})

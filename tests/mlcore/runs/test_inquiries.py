@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from PIL import Image as Picture
 
 from mlcore.exchange.shards import load_map
 from mlcore.models import AttentionModule, Classifier, Explanation, Inquiry, Worker
@@ -119,8 +120,13 @@ def test_options_go_with_the_question(classifier, owner, image) -> None:
 
 
 def test_the_newest_attention_is_read_where_nobody_names_one(classifier, owner, image, tmp_path) -> None:
+    import torch
+
+    from mlcore.attribution import explain
     from mlcore.attribution.tame import TAMEAttention
     from mlcore.training.classifiers import build
+    from mlcore.training.data import to_input
+    from mlcore.training.weights import load_weights
 
     with pytest.raises(QuestionRefused, match="has none"):
         ask_mask(classifier, owner, image, method="tame")
@@ -136,6 +142,14 @@ def test_the_newest_attention_is_read_where_nobody_names_one(classifier, owner, 
     assert row.question["method"] == f"tame:{newest_attention(classifier, 'tame').uuid}"
     answer(str(row.uuid))
     assert again(row).state == "answered", again(row).reason
+    # As a run draws it, by the catalogue's defaults: c scaled by its least and greatest value.
+    model.load_state_dict(load_weights(classifier.weights.path))
+    pixels = torch.from_numpy(np.asarray(Picture.open(image.file.path).convert("RGB")).copy())[None]
+    attention = newest_attention(classifier, "tame").weights.path
+    expected = explain(
+        model.eval(), to_input(pixels, "imagenet"), again(row).answer["label"], "tame", attention=attention, scaled=True
+    )
+    assert np.allclose(map_of(again(row)).values, expected[0].numpy(), atol=1e-6)
     older = AttentionModule.objects.get(name="older")
     default_storage.delete(older.weights.name)
     with pytest.raises(QuestionRefused, match="not in the storage any more"):
