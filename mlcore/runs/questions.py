@@ -43,8 +43,7 @@ def mask_question(
         "classifier": _built(classifier) | {"weights": _weights(classifier)},
         "picture": picture,
         "method": name,
-        # As runs draw it, unless asked otherwise: a saturated σ(c) shows nothing.
-        "options": ({"scaled": True} if chosen else {}) | dict(options) | _attention(chosen),
+        "options": _in_full(name, options) | _attention(chosen),
         "label": label,
         "transform": dict(classifier.transform or {}),
     }
