@@ -191,7 +191,9 @@ OBJECTIVES: dict[str, ObjectiveSpec] = {
             needs=("gradient",),
             fields=(
                 Field(
-                    "variant", "Module", "choice", "default", "TAME's forms, or L-CAM's one layer under the same loss.",
+                    "variant", "Module", "choice", "default",
+                    "TAME's forms, or L-CAM's one layer under the same loss. Where the classifier has no BatchNorm "
+                    "(SqueezeNet, AlexNet) take “no skip”: with the skip its large features begin saturated.",
                     choices=(("default", "TAME"), ("no_skip", "TAME, no skip"),
                              ("no_skip_no_norm", "TAME, no skip, no BatchNorm"), ("sigmoid", "TAME, sigmoid"),
                              ("l_cam", "L-CAM")), group=TRAINED,

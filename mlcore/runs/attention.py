@@ -17,6 +17,11 @@ def needing(methods: Sequence[str]) -> list[str]:
     return [name for name in methods if name in METHODS and "attention" in METHODS[name].needs]
 
 
+def newest_attention(classifier: Classifier, kind: str) -> AttentionModule | None:
+    """The classifier's newest module of a kind ("tame", "l_cam"); None where it has none."""
+    return classifier.attention_modules.filter(kind=kind).order_by("-created", "-pk").first()
+
+
 def module_for(classifier: Classifier, method: str, given: str = "") -> AttentionModule:
     """The module by which a classifier is explained: the one given, else the classifier's newest of the method.
 
@@ -24,9 +29,8 @@ def module_for(classifier: Classifier, method: str, given: str = "") -> Attentio
     Raises ValueError with a sentence where there is none, or where it is another classifier's or method's.
     """
     title = METHODS[method].title
-    own = classifier.attention_modules.filter(kind=method).order_by("-created", "-pk")
     if not given.strip():
-        newest = own.first()
+        newest = newest_attention(classifier, method)
         if newest is None:
             raise ValueError(
                 f"“{classifier}” has no trained attention module of {title}: train one on it first, with the objective "

@@ -9,7 +9,7 @@ from typing import Any
 from mlcore.catalogue import METHODS, RecipeError
 from mlcore.catalogue.fields import Field, clean_fields
 from mlcore.models import AttentionModule, Classifier
-from mlcore.runs.attention_choice import newest_attention
+from mlcore.runs.attention import newest_attention
 
 ATTENTION = "attention"
 DEFAULT_METHOD = "grad_cam"

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from mlcore.exchange.shards import load_map
 from mlcore.models import AttentionModule, Classifier, Explanation, Inquiry, Worker
 from mlcore.runs import inquiries, inquiry_server
-from mlcore.runs.attention_choice import newest_attention
+from mlcore.runs.attention import newest_attention
 from mlcore.runs.inquiries import answer, ask_layers, ask_mask, map_of, picture_of
 from mlcore.runs.inquiry_server import NoAnswer, Server
 from mlcore.runs.perform import perform
