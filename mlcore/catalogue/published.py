@@ -13,10 +13,7 @@ class Published:
     source: str
 
 
-GRID_PAPER = (
-    "Pillai & Pirsiavash, Explainable Models with Consistent Interpretations, AAAI 2021, "
-    "on ImageNet"
-)
+GRID_PAPER = "Pillai & Pirsiavash, Explainable Models with Consistent Interpretations, AAAI 2021, on ImageNet"
 PLAIN, CONSISTENT = "trained as usual", "trained with grid consistency"
 
 

@@ -177,8 +177,12 @@ def test_what_tuning_brought_leaves_other_runs_as_they_were() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "select"),
-    [("harmony", "best_accuracy"), ("supervised", "best_score"), ("tame", "best_accuracy"),
-     ("tame", "best_attention_iou")],
+    [
+        ("harmony", "best_accuracy"),
+        ("supervised", "best_score"),
+        ("tame", "best_accuracy"),
+        ("tame", "best_attention_iou"),
+    ],
 )
 def test_a_score_chooses_where_there_is_one(objective: str, select: str) -> None:
     with pytest.raises(RecipeError) as caught:
