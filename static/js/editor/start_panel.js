@@ -50,7 +50,10 @@ export class StartPanel {
     this.#node.querySelector("button").addEventListener("click", () => {
       this.#declined = true;
       this.#start.away();
-      this.#note("start", () => "empty");
+      // One press, told at once: a pause later it would hush what was said meanwhile ("Nothing is painted yet").
+      clearTimeout(this.#timer);
+      this.#clock.note("start", "empty");
+      this.#changed();
     });
   }
 
