@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ def test_an_objective_that_looks_inside_is_not_compiled() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+@pytest.mark.skipif(
+    not os.environ.get("HARMONY_SLOW_TESTS"), reason="minutes of compiling: HARMONY_SLOW_TESTS=1 runs it"
+)
 def test_a_compiled_run_has_the_curve_and_the_names_of_a_plain_one(tmp_path: Path) -> None:
     parts: dict[str, Any] = {"train": make_items(tmp_path / "train", 16, prefix="t", seed=1)}
     curves = []
