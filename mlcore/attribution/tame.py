@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mlcore.attribution.attention import AttentionAttribution, AttentionModule
 from mlcore.attribution.attention_layers import attention_layers, probe
+from mlcore.attribution.inspect_layers import suggested_layers, usable_layers
 
 Variant = Literal["default", "no_skip", "no_skip_no_norm", "sigmoid"]
 VARIANTS: tuple[Variant, ...] = ("default", "no_skip", "no_skip_no_norm", "sigmoid")
@@ -71,9 +72,10 @@ class TAMEAttention(AttentionModule):
     ) -> Self:
         """An untrained attention that fits `model`, which is asked once with a grey picture of `size` px.
 
-        Without layers: those of the paper for ResNet and VGG (`attention_layers`).
+        Without layers: those of the paper for ResNet and VGG (`attention_layers`), elsewhere those that the list of a
+        classifier's layers suggests (`suggested_layers`). Raises ValueError where there are none.
         """
-        layers = attention_layers(model) if layers is None else layers
+        layers = _own_layers(model, size) if layers is None else layers
         channels, classes = probe(model, layers, size)
         return cls(layers, channels, classes, variant=variant)
 
@@ -106,6 +108,16 @@ class TAME(AttentionAttribution):
     """
 
     module = TAMEAttention
+
+
+def _own_layers(model: nn.Module, size: int) -> tuple[str, ...]:
+    try:
+        return attention_layers(model)
+    except ValueError:
+        suggested = suggested_layers(model, usable_layers(model, size)).get("tame")
+        if suggested is None:
+            raise
+        return suggested
 
 
 def _enlarge(maps: Tensor, side: int) -> Tensor:

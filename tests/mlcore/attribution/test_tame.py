@@ -234,6 +234,12 @@ def test_layers_of_the_published_classifiers_and_of_others() -> None:
             attention_layers(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)))
 
 
+def test_any_other_classifier_is_read_where_its_resolution_ends() -> None:
+    assert TAMEAttention.for_model(build("sixconv", 4)).layers == ("features.5", "features.11", "features")
+    with pytest.raises(ValueError, match="name 2 to 4 layers"):
+        TAMEAttention.for_model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)))
+
+
 def test_scaled_maps_are_c_between_its_least_and_greatest_value() -> None:
     torch.manual_seed(3)
     model, attention = pair()

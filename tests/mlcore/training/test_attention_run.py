@@ -220,7 +220,7 @@ def test_l_cam_reads_one_layer(tmp_path: Path, parts: Parts, original: Path) -> 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layers": ""}, "name 2 to 4 layers"),
+        ({"layers": "features.8"}, "2 to 4 layers, not 1"),
         ({"layers": "features.8,nowhere"}, "nowhere"),
         ({"learning_rate": 1e30, "epochs": 3}, "not a number any more at step"),
     ],
