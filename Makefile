@@ -22,7 +22,8 @@ TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 # Rooms without rows: libraries by themselves.
 ROOMS := tests/mlcore/attribution tests/mlcore/metrics tests/mlcore/objectives tests/mlcore/catalogue tests/mlcore/training
 # What a run's own process computes, through rows that others write too: once is enough.
-COMPUTED := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py shard_runs.py several_labels.py)
+COMPUTED := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py score_perform.py shard_runs.py several_labels.py) \
+	tests/annotation/test_pair_commands.py
 
 .PHONY: install demo up test lint types test-both test-sqlite test-rooms test-postgres test-oracles oracles bots lock clean messages
 
