@@ -21,9 +21,9 @@ TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 
 # Rooms without rows: libraries by themselves.
 ROOMS := tests/mlcore/attribution tests/mlcore/metrics tests/mlcore/objectives tests/mlcore/catalogue tests/mlcore/training
-# What a run's own process computes, through rows that others write too: once is enough.
-COMPUTED := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py score_perform.py shard_runs.py several_labels.py) \
-	tests/annotation/test_pair_commands.py
+# What does not depend on the services below: what a process computes of rows, what a browser is told. Once is enough.
+ONCE := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py score_perform.py shard_runs.py several_labels.py) \
+	tests/annotation/test_pair_commands.py tests/annotation/test_blinding.py
 
 .PHONY: install demo up test lint types test-both test-sqlite test-rooms test-postgres test-oracles oracles bots lock clean messages
 
@@ -101,7 +101,7 @@ test-rooms: .venv/.installed-dev
 test-postgres: .venv/.installed-dev
 	@if $(BIN)/python tests/services.py "$(TEST_DATABASE_URL)" "$(TEST_BROKER_URL)"; then
 		DATABASE_URL="$(TEST_DATABASE_URL)" BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest \
-			$(addprefix --ignore ,$(ROOMS) $(COMPUTED)) --ignore-glob 'tests/harmony/test_german*' \
+			$(addprefix --ignore ,$(ROOMS) $(ONCE)) --ignore-glob 'tests/harmony/test_german*' \
 			$$(ls tests/browser/test_*.py | grep -vE '/test_(phases|admin_run)\.py' | sed 's/^/--ignore /')
 	elif [ -n "$${HARMONY_CI:-}" ]; then
 		exit 1
