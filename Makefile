@@ -25,6 +25,9 @@ ROOMS := tests/mlcore/attribution tests/mlcore/metrics tests/mlcore/objectives t
 ONCE := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py score_perform.py shard_runs.py several_labels.py) \
 	tests/annotation/test_pair_commands.py tests/annotation/test_blinding.py
 
+# Workers killed in the middle of other kinds of runs: here a training run's (test_worker.py) is enough.
+KILLED := $(addprefix tests/mlcore/runs/test_,attention_worker.py report_worker.py)
+
 .PHONY: install demo up test lint types test-both test-sqlite test-rooms test-postgres test-oracles oracles bots lock clean messages
 
 install: .venv/.installed
@@ -90,7 +93,7 @@ types: .venv/.installed-dev
 	SECRET_KEY=types DEBUG=1 $(BIN)/mypy
 
 test-sqlite: .venv/.installed-dev
-	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS))
+	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED))
 
 # No database touches these: they run once.
 test-rooms: .venv/.installed-dev
