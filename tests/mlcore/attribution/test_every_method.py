@@ -234,12 +234,13 @@ def test_every_option_of_the_catalogue_is_the_methods_own(name: str) -> None:
     given = {field.name: field.default for field in SPECS[name].fields}
     known = inspect.signature(METHODS[name].__init__).parameters
     assert given.keys() <= known.keys()
-    small = {key: value for key, value in given.items() if key not in ("masks", "steps", "samples")}
+    # An attention that is not named is the classifier's newest, which runs find out; here it is the tester's.
+    small = {key: value for key, value in given.items() if key not in ("masks", "steps", "samples", "attention")}
+    # Runs draw c scaled, so that no map is one colour; the class by itself gives σ(c), as published.
+    other = {key: value for key, value in small.items() if key in ("cells", "scaled")}
     same(
         method_for(name, net(), **small).explain(pictures(), TARGETS),
-        method_for(name, net(), **{key: value for key, value in small.items() if key == "cells"}).explain(
-            pictures(), TARGETS
-        ),
+        method_for(name, net(), **other).explain(pictures(), TARGETS),
     )
     assert issubclass(METHODS[name], Attribution)
     assert METHODS[name].__doc__
