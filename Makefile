@@ -20,9 +20,15 @@ TEST_DATABASE_URL ?= postgres://postgres@127.0.0.1:5432/harmony
 TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 
 # Rooms without rows: libraries by themselves.
-ROOMS := tests/mlcore/attribution tests/mlcore/metrics tests/mlcore/objectives tests/mlcore/catalogue tests/mlcore/training
-# What does not depend on the services below: what a process computes of rows, what a browser is told. Once is enough.
-ONCE := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py report_perform.py score_perform.py shard_runs.py several_labels.py) \
+ROOMS := $(addprefix tests/mlcore/,attribution metrics objectives correspondence catalogue training)
+# What does not depend on the services below: what a process computes of rows, what is drawn of pictures, what figures come
+# to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms, so that both lanes of
+# test-both are about as long.
+BESIDE := tests/mlcore/runs/test_processes.py tests/annotation/statistics
+ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,attention_runs.py tuning_runs.py report_perform.py score_perform.py \
+	correspond_perform.py correspondence_networks.py match_inquiries.py inquiries.py shard_runs.py several_labels.py) \
+	$(addprefix tests/mlcore/test_,match_commands.py correspond_command.py question_commands.py shard_commands.py) \
+	$(addprefix tests/mlcore/exchange/test_,match_picture.py real_images.py weights.py) tests/mlcore/admin/test_match_ask.py \
 	tests/annotation/test_pair_commands.py tests/annotation/test_blinding.py
 
 # Workers killed in the middle of other kinds of runs: here a training run's (test_worker.py) is enough.
@@ -93,11 +99,13 @@ types: .venv/.installed-dev
 	SECRET_KEY=types DEBUG=1 $(BIN)/mypy
 
 test-sqlite: .venv/.installed-dev
-	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED))
+	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED) $(BESIDE))
 
-# No database touches these: they run once.
+# In a folder of their own: the other pass of the embedded default runs beside this one.
 test-rooms: .venv/.installed-dev
-	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(ROOMS)
+	@own=$$(mktemp -d)
+	trap 'rm -rf "$$own"' EXIT
+	env -u DATABASE_URL -u BROKER_URL HARMONY_VAR="$$own" $(BIN)/python -m pytest $(ROOMS) $(BESIDE)
 
 # What touches rows, queues and pages runs again on the other services; what only a browser decides (pixels, contrast,
 # weight, wording) does not. A whole study and a run are played in Chromium here too.

@@ -1,4 +1,4 @@
-"""The alignment analysis of a preference study: asked for by a page, computed by a worker, kept as a row.
+"""The analysis of a preference or a team study: asked for by a page, computed by a worker, kept as a row.
 
 A fingerprint says which answers of which people are counted and how, so that the same is never computed twice, and a
 study that got another answer is computed anew. The row is the truth, not the queue: a message that was lost is sent
@@ -24,6 +24,7 @@ from annotation.models import AnalysisFigure, Study, StudyAnalysis
 from annotation.pair_studies import pair_sets_of
 from annotation.statistics import table
 from annotation.studies.preference import Preference
+from annotation.studies.team import Team
 from mlcore.catalogue import LEARNABLE, METHODS, METRICS, Spec
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ def compute_now(study: Study, kinds: Sequence[str], *, without: Sequence[str] = 
 
 
 def _options(study: Study, kinds: Sequence[str], without: Sequence[str]) -> dict[str, Any]:
-    if study.kind != Preference.name:
-        raise StudyRefused(f"“{study}” is no preference study; alignment is asked of a choice between two maps.")
+    if study.kind not in _FIGURES:
+        raise StudyRefused(f"“{study}” is neither a preference nor a team study; only these have an analysis.")
     if study.state == Study.State.DRAFT:
         raise StudyRefused(f"“{study}” was never published, so there is nothing to analyse.")
     table.checked_kinds(kinds)
@@ -101,10 +102,10 @@ def perform(uuid: str) -> bool:
     row = found.select_related("study").get()
     try:
         result = figures(row.study, row.kinds, row.options)
-        pictures = _pictures(result)
+        drawn = pictures(row.study.kind, result)
         with transaction.atomic():
             row.figures.all().delete()
-            for (name, form), data in pictures.items():
+            for (name, form), data in drawn.items():
                 figure = AnalysisFigure(analysis=row, name=name, format=form)
                 figure.file.save(f"{name}.{form}", ContentFile(data), save=False)
                 figure.save()
@@ -131,7 +132,18 @@ def sweep() -> int:
 
 
 def figures(study: Study, kinds: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of annotation.statistics.alignment; loads large libraries, so never in a page's request."""
+    """The kind's report; loads large libraries, so never in a page's request."""
+    return _FIGURES[study.kind](study, kinds, options)
+
+
+def _team(study: Study, kinds: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    from annotation.statistics.team_report import report
+
+    return report(study, kinds, options)
+
+
+def _alignment(study: Study, kinds: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of annotation.statistics.alignment."""
     from annotation.statistics.alignment.report import Cell, report
     from annotation.statistics.alignment.rows import read
 
@@ -185,7 +197,13 @@ def gains_of(study: Study) -> dict[str, Any]:
     return gains
 
 
-def _pictures(result: Mapping[str, Any]) -> dict[tuple[str, str], bytes]:
-    from annotation.statistics.alignment.figure import pictures
+def pictures(kind: str, result: Mapping[str, Any]) -> dict[tuple[str, str], bytes]:
+    """(name, format) → file, of the report of a study of this kind; loads matplotlib."""
+    if kind == Team.name:
+        from annotation.statistics.team_figure import pictures as drawn
+    else:
+        from annotation.statistics.alignment.figure import pictures as drawn
+    return drawn(result)
 
-    return pictures(result)
+
+_FIGURES = {Preference.name: _alignment, Team.name: _team}

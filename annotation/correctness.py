@@ -10,7 +10,8 @@ from mlcore.runs.manifest import LABEL_SOURCE
 def correctness(classifier: Classifier, images: Iterable[int]) -> dict[int, bool]:
     """Image id → whether the predicted class is among its labels. Images without a prediction or a label are left out.
 
-    A map of the predicted class tells the prediction too, where no row of its own is kept.
+    A map of the predicted class tells the prediction too, where no row of its own is kept; an explanation that speaks
+    for itself (its data hold a confidence) tells only what its own comparison says.
     """
     wanted = list(images)
     labels: dict[int, set[int]] = defaultdict(set)
@@ -23,7 +24,7 @@ def correctness(classifier: Classifier, images: Iterable[int]) -> dict[int, bool
             labels[image].add(index)
         told = Explanation.objects.filter(
             set__classifier=classifier, set__target=ExplanationSet.Target.PREDICTED, image__in=part
-        )
+        ).exclude(data__has_key="confidence")
         predicted |= dict(told.order_by("pk").values_list("image", "target"))
         kept = Prediction.objects.filter(classifier=classifier, image__in=part)
         predicted |= dict(kept.values_list("image", "label"))

@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 
 from annotation import publishing, simulation
 from annotation.demo_studies import are_live, publish_demo_studies
-from annotation.loop import LoopPlan, LoopResult, Report, counted, perform_here, run_loop
+from annotation.loop import LoopPlan, LoopResult, Report, counted, perform_here, run_loop, run_of
 from annotation.models import Study
 from annotation.people import add_annotator, add_researcher
 from mlcore.exchange.decoy import render_decoy
@@ -71,8 +71,23 @@ def run_demo(owner: Any, report: Report) -> LoopResult:
         reuse=True,
     )
     result = run_loop(plan, report)
+    _compare_with_training_images(plan, result, report)
     _ask_about_all_three(plan, result, report)
     return result
+
+
+def _compare_with_training_images(plan: LoopPlan, result: LoopResult, report: Report) -> None:
+    """Validation images classified by the training images that they look like: a result to look at, and features that
+    a picture of the newcomer's own can be compared with at once."""
+    run_of(
+        plan,
+        "Comparing validation with training images",
+        report,
+        f"{plan.name}: by comparison",
+        "correspond",
+        {"part": Part.VALIDATION.value, "gallery_part": Part.TRAIN.value},
+        result.phase2.made_classifier,
+    )
 
 
 def _ask_about_all_three(plan: LoopPlan, result: LoopResult, report: Report) -> None:

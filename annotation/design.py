@@ -105,7 +105,7 @@ def _named(groups: Sequence[Group]) -> list[Group]:
         name = group.name.strip()
         if not name:
             if not group.sets:
-                name = "no explanation"
+                name = "people alone" if group.alone else "no explanation"
             elif len(group.sets) == 1:
                 name = plain[group.sets[0].pk]
             else:
@@ -146,4 +146,4 @@ def check_sets(kind: Kind, design: Design, groups: Sequence[Group], settings: Ma
 
 
 def sets_of(groups: Sequence[Group]) -> list[ExplanationSet]:
-    return list({item.pk: item for group in groups for item in group.sets}.values())
+    return list({item.pk: item for group in groups for item in group.needs}.values())

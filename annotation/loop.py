@@ -61,9 +61,9 @@ class LoopResult:
 
 def run_loop(plan: LoopPlan, report: Report) -> LoopResult:
     """Raises LoopFailed with the reason of the run that failed, RunRefused or StudyRefused with theirs."""
-    phase1 = _run(plan, "Phase 1: training", report, f"{plan.name}: phase 1", "train", dict(plan.phase1), plan.start)
+    phase1 = run_of(plan, "Phase 1: training", report, f"{plan.name}: phase 1", "train", dict(plan.phase1), plan.start)
     before = phase1.made_classifier
-    explained = _run(
+    explained = run_of(
         plan,
         "Explaining the annotation pool",
         report,
@@ -148,7 +148,7 @@ def _phase2(plan: LoopPlan, ratings: Study, drawings: Study) -> tuple[Run, Run]:
 def _test_scores(plan: LoopPlan, run: Run, title: str, report: Report) -> dict[str, float | None]:
     """One logged look at the test part, after every choice has been made on the validation part."""
     recipe = {"part": Part.TEST.value}
-    evaluation = _run(plan, title, report, f"{run.name}: test", "evaluate", recipe, run.made_classifier)
+    evaluation = run_of(plan, title, report, f"{run.name}: test", "evaluate", recipe, run.made_classifier)
     found = dict(Score.objects.filter(run=evaluation, part=Part.TEST).values_list("metric", "value"))
     return {metric: found.get(metric) for metric in METRICS}
 
@@ -158,7 +158,7 @@ def finished(plan: LoopPlan, name: str, kind: str) -> Run | None:
     return runs.order_by("-created").first()
 
 
-def _run(
+def run_of(
     plan: LoopPlan,
     title: str,
     report: Report,

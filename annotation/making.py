@@ -90,7 +90,7 @@ def create_study(
         study=study,
         number=1,
         title=title.strip() or study.name,
-        task=task.strip() or str(study_kind.task),
+        task=task.strip() or str(study_kind.usual_task(shown)),
         consent=consent.strip(),
         consent_hash=digest(consent),
         plan=clean_plan(plan),
@@ -116,7 +116,7 @@ def create_study(
 def groups_of(study: Study) -> list[Group]:
     """The conditions of a study with the sets that their trials show."""
     written = study.version.settings.get("groups", [])
-    wanted = {name for group in written for name in group["sets"]}
+    wanted = {name for group in written for name in [*group["sets"], *filter(None, [group.get("speaker")])]}
     sets = {
         str(item.uuid): item for item in ExplanationSet.objects.select_related("classifier").filter(uuid__in=wanted)
     }
@@ -124,7 +124,13 @@ def groups_of(study: Study) -> list[Group]:
     if missing:
         raise StudyRefused("A set of maps of this study is gone, so no further trial can be made from it.")
     return [
-        Group(group["name"], tuple(sets[name] for name in group["sets"]), conditions=tuple(group.get("conditions", ())))
+        Group(
+            group["name"],
+            tuple(sets[name] for name in group["sets"]),
+            conditions=tuple(group.get("conditions", ())),
+            speaker=sets.get(group.get("speaker", "")),
+            alone=bool(group.get("alone")),
+        )
         for group in written
     ]
 

@@ -57,6 +57,7 @@ def problems(study: Study) -> list[str]:
     if not phases[Phase.MAIN]:
         found.append(f"“{study}” has nothing to show: it holds no trials.")
     found += _arm_problems(study)
+    found += kind_of(study).problems(study)
     ungraded = Trial.objects.filter(
         Q(gold__isnull=True) | Q(gold__answer=None), study=study, phase__in=[Phase.QUALIFICATION, Phase.CHECK]
     )

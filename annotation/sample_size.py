@@ -8,7 +8,7 @@ people.
 import math
 from dataclasses import dataclass
 
-from annotation.statistics.intervals import t_quantile
+from mlcore.runs.student import t_quantile
 
 LEVEL = 0.95
 SPREAD = 0.1  # σ: how far people's own shares lie from each other, where nothing is known

@@ -48,7 +48,7 @@ def texts_of(version: StudyVersion, language: str | None = None) -> Texts:
 
 
 def _standard_task(task: str) -> str:
-    return gettext(task) if task and any(task == kind.task for kind in KINDS.values()) else task
+    return gettext(task) if task and any(task in kind.usual_tasks for kind in KINDS.values()) else task
 
 
 def _standard_settings(settings: Mapping[str, Any]) -> dict[str, str]:

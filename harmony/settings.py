@@ -157,6 +157,8 @@ RUNS_DIR = Path(env.str("HARMONY_RUNS", default=str(VAR_DIR / "runs")))
 # Tar shards that runs may train on lie below this folder, under the same path for web and workers; none: no shards.
 SHARDS_DIR = env.str("SHARDS_DIR", default="")
 SHARD_INDEX_DIR = VAR_DIR / "shard-indexes"
+# Features of image sets, a cache that runs fill and read by memory map; runs of one machine share it.
+GALLERIES_DIR = Path(env.str("HARMONY_GALLERIES", default=str(VAR_DIR / "galleries")))
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]

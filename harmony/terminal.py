@@ -10,6 +10,11 @@ WIDTH = 28
 LINE_SECONDS = 10.0
 
 
+def count(number: int, noun: str) -> str:
+    """“1 shard”, “3 shards”."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class Bar:
     """Draws on standard error, so that standard output holds results alone."""
 

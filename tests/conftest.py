@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _own_files(tmp_path: Path, settings) -> None:
-    """Media, runs and the embedded queue live below the test's own folder."""
+    """Media, runs, features and the embedded queue live below the test's own folder."""
     storages = {name: dict(value) for name, value in settings.STORAGES.items()}
     storages["default"] = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -17,6 +17,7 @@ def _own_files(tmp_path: Path, settings) -> None:
     settings.STORAGES = storages
     settings.MEDIA_ROOT = str(tmp_path / "media")
     settings.RUNS_DIR = tmp_path / "runs"
+    settings.GALLERIES_DIR = tmp_path / "galleries"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ from django.utils.datastructures import MultiValueDict
 from annotation import publishing
 from annotation.admin import builder_plan as plans
 from annotation.admin import builder_structure as structures
+from annotation.admin import builder_team as teams
 from annotation.admin.builder_names import Values, act, cleaned, line, put_rows, rows, typed
+from annotation.admin.builder_values import values_of as design_values
 from annotation.admin.sample_form import SampleView, sample_view
 from annotation.errors import PlanInvalid, StudyRefused
 from annotation.models import Study, StudyVersion
@@ -25,7 +27,7 @@ from mlcore.catalogue.fields import Field
 
 FRESH = plans.FRESH | structures.FRESH
 NAME = Field("name", "Name", "text", "", "For researchers.")
-_DESIGN = {item.name for item in structures.DESIGN} | {"kind", "which", "most", "conditions", "mode"}
+_DESIGN = {item.name for item in structures.DESIGN} | {"kind", "which", "most", "conditions", "mode", "balance"}
 _DEFAULTS = {item.name: str(item.default) for item in structures.DESIGN}
 FROZEN = ("qualification.", "checks.", "replace.")
 MOST = {"name": 160, "title": 160, "task": 300}
@@ -75,6 +77,11 @@ class Builder:
     @property
     def design(self) -> dict[str, Input]:
         return {item.name: item for item in self.lines(structures.DESIGN)}
+
+    @property
+    def team(self) -> list[Input]:
+        """The lines of a team's images and phases; of a draft the trials of its phases stand on its page."""
+        return self.lines(teams.DESIGN[: 1 if self.study is not None else None])
 
     @property
     def words(self) -> list[Input]:
@@ -194,7 +201,7 @@ def shown_of(user: Any, study: Study) -> Builder:
 
 
 def _values_of(study: Study) -> tuple[Values, list[str]]:
-    design, explanations = structures.values_of(study)
+    design, explanations = design_values(study)
     return plans.values_of(study.version, kind_of(study)) | design | {"name": study.name}, explanations
 
 
@@ -202,11 +209,25 @@ def change(made: Builder, action: str) -> None:
     """Carry out a button of the form that keeps nothing: a row more, a row less, another order, another kind."""
     if action == "regroup":
         made.explanations = structures.regroup(made.values, made.explanations)
+        if made.values.get("kind") != "team":
+            teams.forget(made.values)
     else:
         if action.startswith("groups.") and made.structure is not None:
             _write_groups(made)
         act(made.values, action, FRESH)
     made.errors = {}
+    _structure(made)
+    begin(made)
+
+
+def begin(made: Builder) -> None:
+    """Fill in what a new study of this kind begins with; what was typed stays."""
+    found = made.structure
+    if made.study is not None or found is None or not found.kind.alone_condition:
+        return
+    if not found.sets or "balance" in made.values:
+        return
+    teams.fill_in(made.values, found.balanced)
     _structure(made)
 
 
@@ -215,6 +236,8 @@ def keep(made: Builder, *, live: bool = False) -> Study:
     arguments = _arguments(made)
     with _refusals(made), transaction.atomic():
         study = publishing.create_study(owner=made.user, **arguments)
+        if made.structure is not None and made.structure.balanced is not None:
+            teams.add_trials(study, made.user, arguments["groups"], made.structure.balanced)
         return publishing.publish(study, made.user) if live else study
 
 

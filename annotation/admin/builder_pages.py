@@ -48,7 +48,9 @@ class BuilderPages:
     def create_page(self, request: HttpRequest) -> HttpResponse:
         """The form, filled in from the chosen maps or image set; with POST, the study."""
         if request.method != "POST":
-            return self._builder(request, builder.read(request.user, request.GET))
+            fresh = builder.read(request.user, request.GET)
+            builder.begin(fresh)
+            return self._builder(request, fresh)
         made = builder.read(request.user, request.POST, request.FILES)
         if made.structure is None or request.POST.get("do"):
             builder.change(made, request.POST.get("do", ""))

@@ -1,16 +1,16 @@
 """Which images and explanations a study shows, under which conditions, and who is given what: from what was typed."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, QuerySet
 
+from annotation.admin import builder_team as teams
 from annotation.admin.builder_names import NO, YES, Values, cleaned, put_rows, rows
 from annotation.lists import ListPlan
-from annotation.models import ListEntry, Study
+from annotation.models import Study
 from annotation.models.studies import Phase
 from annotation.sample_size import Design
 from annotation.studies import KINDS, Kind
@@ -22,7 +22,7 @@ from mlcore.models import Explanation, ExplanationSet, Image, ImageSet, Partitio
 from mlcore.models.partitions import Part
 
 ALL, SAME = "all", "same"
-NONE = "none"  # the condition without an explanation
+NONE = teams.NONE  # the condition without an explanation
 MOST_GROUPS, MOST_OFFERED = 12, 60
 BLOCKS = (("none", "no blocks"), ("class", "by class"), ("condition", "by condition"))
 MODES = {
@@ -95,8 +95,24 @@ class Structure:
         fewest = max(self.kind.maps_at_least, 1)
         return range(self.kind.maps_at_most if self.together or fewest > 1 else min(fewest, self.kind.maps_at_most))
 
+    @cached_property
+    def options(self) -> list[teams.Option]:
+        """What a condition can be beside a set of maps."""
+        return teams.options(self.offered) if self.kind.alone_condition else []
+
+    @cached_property
+    def balanced(self) -> teams.Chosen | None:
+        """The images that are chosen so that the AI is as often right as wrong; None where nothing is balanced."""
+        if not self.kind.alone_condition:
+            return None
+        groups = self.chosen_groups()
+        candidates = list(self.candidates().select_related("image_set"))
+        return teams.chosen_images(groups, candidates, self.values, self.most, self.study is None)
+
     @property
     def n_images(self) -> int:
+        if self.balanced is not None:
+            return min(len(mine) for mine in self.balanced.parts[str(Phase.MAIN)])
         found = next((choice.n for choice in self.choices if choice.value == self.which), 0)
         return min(found, int(self.most)) if self.most.isdigit() and int(self.most) else found
 
@@ -123,20 +139,27 @@ class Structure:
         for row in self.groups:
             if not any(row.chosen):
                 continue
-            sets = tuple(by_pk[pk] for pk in row.chosen if pk in by_pk)
-            name = "" if self.together else row.name.strip() or _default_name(sets)
-            found.append(Group(name, sets))
+            group = teams.group_of("", row.chosen, by_pk)
+            name = "" if self.together else row.name.strip() or _default_name(group)
+            found.append(replace(group, name=name))
         return found
 
-    def images(self) -> QuerySet[Image] | list[Image]:
-        """The chosen images in the order of their rows; fewer than all are drawn evenly over that order."""
+    def candidates(self) -> QuerySet[Image]:
+        """The images that may be shown, in the order of their rows."""
         images = _explained(self.image_set, self.sets)
         if self.which == SAME and self.study is not None:
             images = images.filter(pk__in=self.study.trials.filter(phase=Phase.MAIN).values("image"))
         elif self.which != ALL:
             partition, part = self.which.split(":", 1)
             images = images.filter(memberships__partition=int(partition), memberships__part=part)
-        images = images.order_by("pk")
+        if self.kind.alone_condition and self.study is not None:
+            # Training and validation show images of their own.
+            images = images.exclude(pk__in=self.study.trials.exclude(phase=Phase.MAIN).values("image"))
+        return images.order_by("pk")
+
+    def images(self) -> QuerySet[Image] | list[Image]:
+        """The chosen images in the order of their rows; fewer than all are drawn evenly over that order."""
+        images = self.candidates()
         most = int(self.most) if self.most.isdigit() else 0
         if not most:
             return images
@@ -152,7 +175,7 @@ class Structure:
         if self.most and not self.most.isdigit():
             self.errors["most"] = "A whole number from 1, or empty for all of them."
         groups = self._checked_groups()
-        images = self.images()
+        images, groups = self._balance(groups)
         arguments: dict[str, Any] = {
             "kind": self.kind.name,
             "image_set": self.image_set,
@@ -177,6 +200,27 @@ class Structure:
             arguments["trials_per_person"] = None
             arguments["lists"] = self._lists(list(images), typed)
         return arguments
+
+    def _balance(self, groups: list[Group]) -> tuple[QuerySet[Image] | list[Image], list[Group]]:
+        """The images of all, and the conditions with their own where they cannot show the same."""
+        if self.kind.alone_condition:
+            cleaned(teams.DESIGN, self.values, self.errors)
+        if self.balanced is None or "groups" in self.errors:
+            return self.images(), groups
+        lists = self.balanced.parts[str(Phase.MAIN)]
+        if not all(lists):
+            self.errors["balance"] = (
+                "These images cannot be balanced: the AI of a condition gets none of them right, or none wrong. "
+                "Choose others, or take them as they come."
+            )
+        found = Image.objects.select_related("image_set").in_bulk({pk for mine in lists for pk in mine})
+        if len({frozenset(mine) for mine in lists}) == 1:
+            about = {"balanced": True}
+            return [found[pk] for pk in sorted(lists[0])], [replace(group, about=about) for group in groups]
+        return [], [
+            replace(group, images=tuple(found[pk] for pk in sorted(mine)), about={"balanced": True})
+            for group, mine in zip(groups, lists, strict=True)
+        ]
 
     def _lists(self, images: list[Image], typed: Mapping[str, Any]) -> ListPlan | None:
         if typed["lists_how"] == "table":
@@ -234,7 +278,7 @@ def build(
         study=study,
     )  # fmt: skip
     made.groups = _group_rows(made, values, explanations, errors)
-    chosen = [set_ for group in made.chosen_groups() for set_ in group.sets]
+    chosen = [set_ for group in made.chosen_groups() for set_ in group.needs]
     made.sets = list({row.pk: row for row in chosen}.values())
     made.choices = _choices(image_set, made.sets)
     if study is not None:
@@ -247,57 +291,6 @@ def build(
     return made
 
 
-def values_of(study: Study) -> tuple[Values, list[str]]:
-    """The first half of the form as a draft is now: its values, and the sets where they stand together."""
-    version = study.version
-    found: Values = {}
-    groups = version.settings.get("groups", [])
-    pks = {
-        str(uuid): str(pk)
-        for uuid, pk in ExplanationSet.objects.filter(
-            uuid__in=[name for group in groups for name in group["sets"]]
-        ).values_list("uuid", "pk")
-    }
-    together = study.conditions == Study.Conditions.TOGETHER
-    explanations = [pks[name] for group in groups for name in group["sets"] if name in pks] if together else []
-    if not together:
-        for number, group in enumerate(groups):
-            chosen = [pks.get(name, "") for name in group["sets"]] or [NONE]
-            found |= {f"groups.{number}.name": group["name"]}
-            found |= {f"groups.{number}.sets.{place}": pk for place, pk in enumerate(chosen)}
-    found |= {
-        "kind": study.kind,
-        "image_set": str(study.image_set_id),
-        "which": SAME,
-        "most": "",
-        "conditions": study.conditions,
-        "mode": study.mode,
-        "k": str(study.answers_per_trial or ""),
-        "trials_per_person": str(study.trials_per_person or ""),
-        "image_once": YES if study.image_once or study.conditions != Study.Conditions.WITHIN else NO,
-        "block_by": _blocks_of(study),
-        "rotate_blocks": YES if study.rotate_blocks else NO,
-        "seed": str(study.seed),
-    }
-    if study.mode == Study.Mode.LISTS:
-        entries = ListEntry.objects.filter(trial_list__study=study).order_by("trial_list__number", "position")
-        lines = entries.values_list("trial_list__number", "trial__image__name", "trial__arm__name")
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows(
-            [("list", "image", "condition"), *((number, image, arm or "") for number, image, arm in lines)]
-        )
-        found |= {"lists_how": "table", "lists_table": table.getvalue().strip()}
-    return found, explanations
-
-
-def _blocks_of(study: Study) -> str:
-    if study.blocks <= 1:
-        return "none"
-    pairs = study.trials.filter(phase=Phase.MAIN).order_by().values_list("block", "arm").distinct()
-    blocks = [block for block, arm in pairs[: study.blocks + 1] if arm is not None]
-    return "condition" if len(blocks) == len(set(blocks)) == study.blocks else "class"
-
-
 def _images_now(study: Study) -> int:
     return study.trials.filter(phase=Phase.MAIN).values("image").distinct().count()
 
@@ -305,14 +298,15 @@ def _images_now(study: Study) -> int:
 def regroup(values: Values, explanations: list[str]) -> list[str]:
     """After another kind or other conditions were chosen: the same sets, dealt anew over the groups of the form."""
     chosen = [row.get(f"sets.{place}", "") for row in rows(values, "groups") for place in range(8)]
-    flat = [pk for pk in dict.fromkeys([*explanations, *chosen]) if pk and pk != NONE]
+    flat = [pk for pk in dict.fromkeys([*explanations, *chosen]) if pk.isdigit()]
     put_rows(values, "groups", [])
     return flat
 
 
 def _wanted(values: Mapping[str, str], explanations: Sequence[str]) -> list[int]:
     typed = [value for key, value in values.items() if key.startswith("groups.") and ".sets." in key]
-    return [int(pk) for pk in [*explanations, *typed] if pk.isdigit() and len(pk) < 12][:100]
+    bare = [value.rpartition(":")[2] for value in typed]
+    return [int(pk) for pk in [*explanations, *bare] if pk.isdigit() and len(pk) < 12][:100]
 
 
 def _group_rows(
@@ -321,6 +315,7 @@ def _group_rows(
     """The groups as typed; where none were, the chosen sets are dealt over as many groups as they fill."""
     places = len(made.places)
     known = {str(row.pk) for row in made.offered} | ({NONE} if made.kind.none_condition else set())
+    known |= {option.value for option in made.options}
     kept = rows(values, "groups")[:MOST_GROUPS]
     found = []
     if made.together:
@@ -343,10 +338,11 @@ def _group_rows(
     return found
 
 
-def _default_name(sets: Sequence[ExplanationSet]) -> str:
-    if not sets:
-        return "no explanation"
-    return " and ".join(dict.fromkeys(f"{row.classifier.name}, {row.method.replace('_', ' ')}" for row in sets))[:80]
+def _default_name(group: Group) -> str:
+    if not group.sets:
+        return teams.default_name(group)
+    titles = dict.fromkeys(f"{row.classifier.name}, {teams.method_title(row)}" for row in group.sets)
+    return " and ".join(titles)[:80]
 
 
 def _count(text: str, name: str, errors: dict[str, str], *, empty: bool = False) -> int | None:

@@ -135,7 +135,7 @@ def bars_of(figures: Mapping[str, Any]) -> list[Bar]:
 
 
 def points_of(figures: Mapping[str, Any]) -> list[Point]:
-    """Accuracy of each condition of a team study with its interval, and that of the AI alone."""
+    """Accuracy of each condition of a team study with its interval, and that of each AI alone."""
     found = []
     for one in figures.get("conditions", []):
         accuracy = one.get("accuracy", {}).get("overall", {})
@@ -143,9 +143,10 @@ def points_of(figures: Mapping[str, Any]) -> list[Point]:
             found.append(
                 Point(one["condition"], accuracy["mean"], accuracy.get("low"), accuracy.get("high"), accuracy["people"])
             )
-    alone = figures.get("ai_alone", {}).get("accuracy")
-    if found and alone is not None:
-        found.append(Point("The AI alone", alone, None, None, figures["ai_alone"]["images"]))
+    ais = [ai for ai in figures.get("ais", []) if ai["accuracy"] is not None] if found else []
+    for ai in ais:
+        title = "The AI alone" if len(ais) == 1 else f"AI alone: {ai['title']}"
+        found.append(Point(title, ai["accuracy"], None, None, ai["images"]))
     return found
 
 

@@ -11,8 +11,9 @@ from unfold.decorators import display
 
 from annotation import publishing
 from annotation.admin import mending, results, study_page
-from annotation.admin.alignment_pages import AlignmentPages
+from annotation.admin.analysis_pages import VIEWS, AnalysisPages
 from annotation.admin.builder_pages import BuilderPages
+from annotation.admin.import_decisions import DecisionPages
 from annotation.admin.loop_pages import LoopPages
 from annotation.admin.pair_pages import PairPages, is_of_pairs
 from annotation.admin.people_pages import PeoplePages, links_of
@@ -38,7 +39,9 @@ EXPORTS = {
 
 
 @admin.register(Study)
-class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, AlignmentPages, DomainAdmin):
+class StudyAdmin(
+    BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, AnalysisPages, DecisionPages, DomainAdmin
+):
     list_display = (
         "name",
         "kind_title",
@@ -52,7 +55,10 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, Al
     list_select_related = ("image_set", "owner")
     list_filter = ("state", "kind")
     search_fields = ("name",)
-    head_links = (("Publish a study", "admin:annotation_study_create", "group"),)
+    head_links = (
+        ("Publish a study", "admin:annotation_study_create", "group"),
+        ("Import decisions", "admin:annotation_study_decisions", "upload"),
+    )
     head_text = "What people are asked, newest first."
     empty_text = "No study yet. Open a set of maps and publish one: two clicks."
 
@@ -85,8 +91,9 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, Al
             *self.trial_routes(),
             *self.people_routes(),
             *self.loop_routes(),
-            *self.alignment_routes(),
+            *self.analysis_routes(),
             *self.pair_routes(),
+            *self.decision_routes(),
         )
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -106,6 +113,7 @@ class StudyAdmin(BuilderPages, TrialPages, PeoplePages, LoopPages, PairPages, Al
             kind=kind_of(study),
             teaches=study.kind in TEACHES,
             of_pairs=is_of_pairs(study),
+            analysis_title=VIEWS[study.kind].title if study.kind in VIEWS else "",
             version=study.version,
             plan=study.version.plan or default_plan(),
             progress=study_page.progress(study),

@@ -8,11 +8,13 @@ from django.db.models import QuerySet
 from annotation.exchange.rows import pieces
 from annotation.models import Answer, Stimulus, Study, Trial
 from annotation.statistics.team_table import ACCEPT, CONFIDENCE, classifier_of, right_of, said_in
+from annotation.team_ai import ais_of
 
 
 def team(answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
     """One row an answer: what the AI said, whether it was right, and what the person said to it."""
     classifiers: dict[int, str | None] = {}
+    whose: dict[int, dict[str, str]] = {}
     for piece in pieces(answers):
         trials = {common["_trial"] for common in piece.values()}
         shown = {
@@ -27,8 +29,11 @@ def team(answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
         }
         right = _right(facts)
         for study in {fact[0] for fact in facts.values()} - set(classifiers):
-            found = classifier_of(Study.objects.get(pk=study))
+            row_of_study = Study.objects.get(pk=study)
+            found = classifier_of(row_of_study)
             classifiers[study] = str(found.uuid) if found else None
+            ais = ais_of(row_of_study)
+            whose[study] = {name: ai.speaker.method if ai.speaker else "head" for name, ai in ais.items()}
         said = said_in(list(piece))
         for answer, common in piece.items():
             if ACCEPT not in said[answer]:
@@ -42,12 +47,13 @@ def team(answers: "QuerySet[Answer]") -> Iterator[dict[str, Any]]:
             yield row | {
                 "condition": arm,
                 "ai_label": context.get("class_name"),
+                "ai": whose[study].get(arm or ""),
                 "ai_confidence": context.get("confidence"),
                 "ai_right": ai_right,
                 "accepted": accepted,
                 "correct": None if ai_right is None else accepted == ai_right,
                 "own_confidence": None if confidence is None else int(confidence),
-                "explanation": payload,
+                "explanation": "alone" if context.get("alone") else payload,
                 "method": method,
                 "classifier": classifiers[study],
             }

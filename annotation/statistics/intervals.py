@@ -6,13 +6,13 @@ Student's t is over people: five people are five values, whatever the number of 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import NormalDist, fmean, variance
 from typing import Any
 
+from mlcore.runs.student import t_quantile, t_two_sided
+
 CONFIDENCE = 0.95
 FEW_RATERS = 5
-_TINY = 1e-300
 _Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
 
@@ -66,6 +66,24 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def t_p(values: Sequence[float], against: float = 0.0) -> float | None:
+    """Two-sided p of the t test that the mean is `against`; None from fewer than two values or where all are equal."""
+    if len(values) < 2 or (spread := variance(values)) == 0:
+        return None
+    return t_two_sided((fmean(values) - against) / math.sqrt(spread / len(values)), len(values) - 1)
+
+
+def welch_p(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p of Welch's test that two groups of different people have equal means; None where it cannot say."""
+    if len(first) < 2 or len(second) < 2:
+        return None
+    a, b = variance(first) / len(first), variance(second) / len(second)
+    if a + b == 0:
+        return None
+    freedom = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    return t_two_sided((fmean(first) - fmean(second)) / math.sqrt(a + b), freedom)
+
+
 def wilson(part: int, whole: int) -> tuple[float, float] | None:
     """Wilson's interval of the share part/whole; None of nothing."""
     if not whole:
@@ -75,49 +93,3 @@ def wilson(part: int, whole: int) -> tuple[float, float] | None:
     half = _Z / (1 + z2 / whole) * math.sqrt(share * (1 - share) / whole + z2 / (4 * whole**2))
     # At the ends the formula gives exactly 0 and 1, but for rounding.
     return (0.0 if part == 0 else middle - half), (1.0 if part == whole else middle + half)
-
-
-@lru_cache(maxsize=512)
-def t_quantile(share: float, freedom: float) -> float:
-    """The value below which `share` (0.5…1) of Student's t distribution with `freedom` > 0 degrees lies.
-
-    P(T ≤ t) = 1 − I_x(freedom/2, 1/2)/2 with x = freedom/(freedom + t²); inverted by bisection.
-    """
-    if not 0.5 <= share < 1 or freedom <= 0:
-        raise ValueError(f"Student's t has no such quantile: share {share}, {freedom} degrees of freedom.")
-    tail = 2 * (1 - share)
-    low, high = 0.0, 1.0
-    while _beta(freedom / (freedom + high**2), freedom / 2, 0.5) > tail:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if _beta(freedom / (freedom + middle**2), freedom / 2, 0.5) > tail:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    # Lentz's way through the fraction 1 + d₁/(1 + d₂/(1 + …)).
-    value, above, below = 1.0, 1.0, 0.0
-    for step in range(1, 10_000):
-        m = step // 2
-        if step % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        below = 1 / ((1 + term * below) or _TINY)
-        above = (1 + term / above) or _TINY
-        value *= above * below
-        if abs(above * below - 1) < 1e-15:
-            break
-    return front / (a * value)

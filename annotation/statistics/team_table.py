@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-from annotation.correctness import correctness
-from annotation.models import Judgement, Stimulus, Study
+from annotation.models import Judgement, Stimulus, Study, Trial
+from annotation.models.studies import Phase
 from annotation.statistics import table
-from mlcore.models import Classifier, ImageLabel, Prediction
+from annotation.team_ai import ais_of
+from annotation.team_names import places_of
+from mlcore.models import Classifier, ImageLabel
 from mlcore.runs.manifest import LABEL_SOURCE
 
 ACCEPT, CONFIDENCE = "accept", "confidence"
@@ -31,6 +32,7 @@ class Decision:
     accepted: bool
     milliseconds: int | None = None
     confidence: float | None = None
+    image: int = 0
 
     @property
     def correct(self) -> bool | None:
@@ -38,46 +40,45 @@ class Decision:
 
 
 def classifier_of(study: Study) -> Classifier | None:
-    """The one classifier whose answers the study shows; None before it shows an explanation."""
+    """The one classifier whose answers, or those of whose matchers, the study shows; None where there is none."""
     shown = Stimulus.objects.filter(trial__study=study, explanation__isnull=False).order_by("pk")
     first = shown.select_related("explanation__set__classifier").first()
-    return first.explanation.set.classifier if first is not None and first.explanation is not None else None
-
-
-def accuracy_of(classifier: Classifier | None, study: Study) -> tuple[float | None, int]:
-    """How often the classifier is right over all its predictions in the study's image set, and how many those are."""
-    if classifier is None:
-        return None, 0
-    told = Prediction.objects.filter(classifier=classifier, image__image_set=study.image_set_id)
-    right = correctness(classifier, told.order_by("pk").values_list("image", flat=True))
-    return (fmean(right.values()) if right else None), len(right)
-
-
-def named_indices(study: Study, classifier: Classifier | None, name: str) -> set[int]:
-    """Indices of the classes that are called so: what the page said, as labels say it. A name may stand twice."""
-    classes = (classifier.classes if classifier else None) or study.image_set.classes
-    return {index for index, one in enumerate(classes) if str(one) == name}
+    if first is not None and first.explanation is not None:
+        return first.explanation.set.classifier
+    return next((ai.classifier for ai in ais_of(study).values()), None)
 
 
 def right_of(study: Study, said: Iterable[tuple[int, int, str | None]]) -> dict[int, bool]:
     """Trial → whether the class that its page names is among its image's labels; `said`: trial, image, class name.
 
-    Trials without a class or whose image has no label are left out. What was shown counts, also where the
-    classifier was evaluated anew since.
+    Where there is no class, or no label of the image, a main trial's right answer says it (imported ones alone have
+    one); other trials are left out. What was shown counts, also where the classifier was evaluated anew since.
     """
     classifier = classifier_of(study)
-    shown = {trial: (image, name) for trial, image, name in said if name}
+    told = list(said)
+    shown = {trial: (image, name) for trial, image, name in told if name}
     labels: dict[int, set[int]] = defaultdict(set)
     for image, index in ImageLabel.objects.filter(
         image__in={image for image, _ in shown.values()}, source=LABEL_SOURCE
     ).values_list("image", "index"):
         labels[image].add(index)
-    indices = {name: named_indices(study, classifier, name) for name in {name for _, name in shown.values()}}
-    return {
+    classes = study.image_set.classes
+    own = (classifier.classes if classifier else None) or classes
+    indices = {name: places_of(name, classes, own) for name in {name for _, name in shown.values()}}
+    right = {
         trial: bool(indices[name] & labels[image])
         for trial, (image, name) in shown.items()
         if labels.get(image) and indices[name]
     }
+    open_still = [trial for trial, _, _ in told if trial not in right]
+    said_with_it = Trial.objects.filter(pk__in=open_still, phase=Phase.MAIN, gold__isnull=False)
+    for trial, gold in said_with_it.values_list("pk", "gold") if open_still else ():
+        answer = gold.get("answer") or {}
+        if ACCEPT in answer:
+            right[trial] = bool(answer[ACCEPT])
+    # A name that is none of the set's classes is not what the picture shows.
+    unknown = {trial: False for trial, (image, name) in shown.items() if labels.get(image) and not indices[name]}
+    return unknown | right
 
 
 def condition_names(study: Study) -> list[str]:
@@ -85,20 +86,25 @@ def condition_names(study: Study) -> list[str]:
     return list(study.arms.order_by("position").values_list("name", flat=True)) or [ONE_CONDITION]
 
 
-def decisions(study: Study, kinds: Sequence[str]) -> Iterator[Decision]:
-    """Every counted answer, in the order of the answers, read in pieces of a fixed size."""
+def decisions(study: Study, kinds: Sequence[str], without: Sequence[str] = ()) -> Iterator[Decision]:
+    """Every counted answer, in the order of the answers, read in pieces of a fixed size.
+
+    without: pseudonyms of people who are left out.
+    """
     answers, last = table.counted([study], kinds).order_by("pk"), 0
+    if without:
+        answers = answers.exclude(assignment__participant__pseudonym__in=without)
     while rows := list(answers.filter(pk__gt=last).values_list(*_FIELDS)[:PIECE]):
         last = rows[-1][0]
         right = right_of(
             study, ((trial, image, context.get("class_name")) for _, _, _, trial, image, context, _ in rows)
         )
         said = said_in([row[0] for row in rows])
-        for answer, milliseconds, person, trial, _, _, arm in rows:
+        for answer, milliseconds, person, trial, image, _, arm in rows:
             if ACCEPT in said[answer]:
                 yield Decision(
                     person, arm or ONE_CONDITION, right.get(trial), bool(said[answer][ACCEPT]), milliseconds,
-                    said[answer].get(CONFIDENCE),
+                    said[answer].get(CONFIDENCE), image,
                 )  # fmt: skip
 
 

@@ -70,8 +70,9 @@ class Kind:
     payloads: tuple[str, ...] = ("map",)
     # How conditions can meet people (Study.Conditions), the first one by default.
     condition_modes: tuple[str, ...] = ("together",)
-    # Whether a condition may show no explanation at all.
+    # Whether a condition may show no explanation at all, and whether one may say nothing of an AI.
     none_condition = False
+    alone_condition = False
     fields: tuple[Field, ...] = ()
     # What a right answer is, for practice, qualification and check trials; empty: this kind is not graded by hand.
     gold_fields: tuple[Field, ...] = ()
@@ -87,6 +88,19 @@ class Kind:
         except RecipeError as error:
             sentences = [f"{name}: {sentence}" for name, sentence in error.errors.items()]
             raise StudyRefused("These settings do not fit. " + " ".join(sentences)) from error
+
+    def usual_task(self, groups: "Sequence[Group]") -> str:
+        """The task in one line where the researcher wrote none."""
+        return self.task
+
+    @property
+    def usual_tasks(self) -> tuple[str, ...]:
+        """Every such line, which readers of another language read in theirs."""
+        return (self.task,)
+
+    def problems(self, study: "Study") -> list[str]:
+        """What keeps a draft of this kind from going live, a sentence each."""
+        return []
 
     def check_sets(self, groups: "Sequence[Group]", settings: Mapping[str, Any]) -> None:
         """Whether these explanations can be shown together under these settings. Raises StudyRefused."""

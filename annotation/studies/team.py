@@ -3,6 +3,8 @@
 The page shows a picture, what a classifier says it is, how sure it is, and one explanation: none, a heat map, the
 nearest neighbours, or neighbours with matched patches. The person accepts or rejects the label. Whether the classifier
 is right is computed from the image's labels and never leaves the server before the answer.
+
+People alone are an arm of their own: the page asks whether the picture shows the class and says nothing of an AI.
 """
 
 import re
@@ -18,7 +20,10 @@ from annotation.errors import StudyRefused
 from annotation.models import Answer, Assignment, Judgement, Study, Trial
 from annotation.studies.base import HUMAN_ONLY, Cleaned, Column, Grade, Kind, Table
 from annotation.studies.serializers import StrictBoolean, StrictInteger, checked
+from annotation.team_names import CONFIDENCE as OWN
+from annotation.team_names import alone_in, speaks
 from mlcore.catalogue.fields import Field
+from mlcore.exchange.match_marks import NEIGHBOUR_UNITS, PICTURE_UNITS, class_name, marks, readable, units
 from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, Prediction
 from mlcore.runs.manifest import LABEL_SOURCE
 
@@ -29,10 +34,12 @@ if TYPE_CHECKING:
 
 ACCEPT, CONFIDENCE = "accept", "confidence"
 SCALE = range(1, 6)
-# The longer side of the drawings over the picture and over a neighbour, in their own units: marks keep their size.
-PICTURE_UNITS, NEIGHBOUR_UNITS = 640, 180
-PICTURE_BADGE, NEIGHBOUR_BADGE = 13, 8
-_NUMBER = re.compile(r"^\d+\.(?=\D)")
+ALONE_TASK = gettext_noop("Look at the picture and at the name beside it, and say whether the name is right.")
+# Words by which people alone would learn that an AI is in play.
+_SPEAKS_OF_AI = re.compile(
+    r"\b(?:AIs?|A\.I\.|KIs?|artificial intelligence|künstliche\w* Intelligenz|classifiers?|Klassifikator\w*|"
+    r"algorithms?|Algorithm\w*|neural net\w*|neuronale\w* Netz\w*|machine learning)\b"
+)
 _SURE = gettext_lazy("Say how sure you are, from 1 to 5.")
 
 
@@ -62,8 +69,13 @@ class Team(Kind):
     payloads = ("map", "neighbours", "matches")
     condition_modes = ("between", "within")
     none_condition = True
+    alone_condition = True
     fields = (
         Field("question", "Question", "text", gettext_noop("Is the AI right?")),
+        Field(
+            "question_alone", "Question of people alone", "text", gettext_noop("Is this {class}?"),
+            "Where a condition says nothing of an AI; {class} becomes the name with its article.",
+        ),
         Field("show_confidence", "Show how sure the AI is", "bool", True, "In per cent, beside its label."),
         Field(
             "own_confidence", "Ask how sure people are", "choice", "none", "A second question, after yes or no.",
@@ -84,30 +96,43 @@ class Team(Kind):
             choices=(("cividis", "cividis"), ("magma", "magma")),
         ),
         Field("opacity", "Opacity of a heat map", "float", 0.6, "Of the overlay.", 0.0, 1.0),
+        Field(
+            "compared", "Comparisons declared", "choice", "pairs",
+            "Their p values are corrected together, by Holm; what is chosen when the study is published counts.",
+            choices=(("pairs", "every pair of conditions"), ("first", "each condition with the first one")),
+        ),
     )  # fmt: skip
     gold_fields = (Field(ACCEPT, "The AI is right", "bool", True, "About this picture: what people should say."),)
     columns = (
         Column("condition", "The condition that the answer stands in; never shown to annotators", "text"),
         Column("ai_label", "The class that the page named as the AI's", "text"),
-        Column("ai_confidence", "How sure the classifier was; empty: not known", "0 to 1"),
+        Column("ai", "Whose answer that was; empty: not known", "head, or the method of the matcher"),
+        Column("ai_confidence", "How sure the AI was; empty: not known, or nothing was said of an AI", "0 to 1"),
         Column("ai_right", "The AI's class is among the image's labels; empty: the image has none", "true, false"),
         Column("accepted", "The person said that the AI is right", "true, false"),
         Column("correct", "Accepted a right answer or rejected a wrong one; empty: not known", "true, false"),
         Column("own_confidence", "How sure the person was; empty: not asked", "1 to 5"),
-        Column("explanation", "What the page showed", "none, map, neighbours, matches"),
+        Column("explanation", "What the page showed; alone: nothing of an AI", "alone, none, map, neighbours, matches"),
         Column("method", "How the explanation was made; empty: none", "text"),
         Column("classifier", "UUID of the classifier", "UUID"),
     )
 
     # --- making a study -----------------------------------------------------------------------------------------
 
+    def usual_task(self, groups: "Sequence[Group]") -> str:
+        return ALONE_TASK if any(group.alone for group in groups) else self.task
+
+    @property
+    def usual_tasks(self) -> tuple[str, ...]:
+        return (self.task, ALONE_TASK)
+
     def check_sets(self, groups: "Sequence[Group]", settings: Mapping[str, Any]) -> None:
-        sets = list({item.pk: item for group in groups for item in group.sets}.values())
+        sets = list({item.pk: item for group in groups for item in group.needs}.values())
         names = sorted({item.classifier_id: str(item.classifier) for item in sets}.values())
         if len({item.classifier_id for item in sets}) > 1:
             raise StudyRefused(
                 f"A team has one AI; these explanations belong to {', '.join(f'“{name}”' for name in names)}. "
-                "Compare classifiers in studies of their own."
+                "One classifier's head and its matchers may be compared; compare classifiers in studies of their own."
             )
         for item in sets:
             if item.target != ExplanationSet.Target.PREDICTED:
@@ -116,6 +141,21 @@ class Team(Kind):
                     "the predicted class makes sense."
                 )
             _check_fresh(item)
+        for group in groups:
+            if group.alone and group.sets:
+                raise StudyRefused("People alone are shown nothing of an AI: this condition has no explanation.")
+            if group.speaker is not None and not speaks(group.speaker):
+                raise StudyRefused(f"“{group.speaker}” has no answers of its own to name: choose the classifier's.")
+
+    def problems(self, study: Study) -> list[str]:
+        if not alone_in(study):
+            return []
+        if study.conditions != Study.Conditions.BETWEEN:
+            return ["People alone need an arm of their own: let conditions stand between people."]
+        found = [where for where, text in _all_read(study) if _SPEAKS_OF_AI.search(text)]
+        if not found:
+            return []
+        return [f"People alone read the {', the '.join(found)} too: say nothing of an AI or a classifier there."]
 
     def neighbours_ahead(self, settings: Mapping[str, Any]) -> int:
         return int(settings["neighbours_shown"])
@@ -128,6 +168,8 @@ class Team(Kind):
         ai_right = bool(gold[ACCEPT])
         correct = cleaned.payload[ACCEPT] == ai_right
         name = _true_name(assignment.trial, ai_right)
+        if is_alone(assignment.trial):
+            return Grade(correct, _graded_alone(correct, ai_right, name))
         if name:
             sentence = {
                 (True, True): _("Right. It is %s."),
@@ -151,14 +193,17 @@ class Team(Kind):
         context = assignment.trial.context
         confidence = context.get("confidence") if settings["show_confidence"] else None
         explanation = explanation_of(assignment.trial)
+        alone = is_alone(assignment.trial)
         payload = explanation.payload if explanation else "none"
+        name = readable(context.get("class_name") or "")
         shown = neighbours_of(explanation, assignment.trial.image, settings) if explanation else []
-        width, height = _units(assignment.trial.image, PICTURE_UNITS)
+        width, height = units(assignment.trial.image, PICTURE_UNITS)
         return {
             "uuid": str(assignment.trial.uuid),
-            "class_name": readable(context.get("class_name") or ""),
+            "class_name": name,
+            "alone": alone,
             "confidence": None if confidence is None else round(100 * confidence),
-            "question": settings["question"],
+            "question": _question_alone(settings, name) if alone else settings["question"],
             "asks_confidence": settings["own_confidence"] == "scale",
             "question_confidence": settings["question_confidence"],
             "scale": SCALE,
@@ -188,7 +233,10 @@ class Team(Kind):
 
     def in_words(self, assignment: Assignment) -> list[str]:
         said = {judgement.question: judgement.value for judgement in assignment.answer.judgements.all()}
-        lines = [_("the AI is right") if said.get(ACCEPT) else _("the AI is wrong")]
+        if is_alone(assignment.trial):
+            lines = [_("the name is right") if said.get(ACCEPT) else _("the name is wrong")]
+        else:
+            lines = [_("the AI is right") if said.get(ACCEPT) else _("the AI is wrong")]
         if CONFIDENCE in said:
             lines.append(_("sure: %d of 5") % int(said[CONFIDENCE] or 0))
         return lines
@@ -201,7 +249,7 @@ class Team(Kind):
         return figures(study, kinds)
 
     def tables(self, study: Study, kinds: Sequence[str] = HUMAN_ONLY) -> list[Table]:
-        from annotation.statistics.team import tables
+        from annotation.statistics.team_tables import tables
 
         return tables(self.statistics(study, kinds))
 
@@ -211,9 +259,9 @@ class Team(Kind):
         return team(answers)
 
 
-def readable(name: str) -> str:
-    """A class as people read it: “036.Northern_Flicker” is a Northern Flicker."""
-    return _NUMBER.sub("", name).replace("_", " ").strip() or name
+def is_alone(trial: Trial) -> bool:
+    """Whether the trial's page says nothing of an AI."""
+    return bool(trial.context.get("alone"))
 
 
 def explanation_of(trial: Trial) -> Explanation | None:
@@ -237,32 +285,13 @@ def neighbours_of(explanation: Explanation, image: Image, settings: Mapping[str,
         row = pictures.get(item["image"])
         if row is None:
             continue
-        classes, label = row.image_set.classes, item["label"]
-        width, height = _units(row, NEIGHBOUR_UNITS)
-        patches = item.get("patches", [])
-        on_picture = [_box(patch["query"], _units(image, PICTURE_UNITS), PICTURE_BADGE) for patch in patches]
-        on_neighbour = [_box(patch["neighbour"], (width, height), NEIGHBOUR_BADGE) for patch in patches]
-        name = readable(str(classes[label])) if 0 <= label < len(classes) else ""
+        width, height = units(row, NEIGHBOUR_UNITS)
+        name = class_name(row.image_set.classes, item["label"])
         shown.append(
             {"index": index, "name": name, "width": width, "height": height}
-            | {"on_picture": on_picture, "on_neighbour": on_neighbour}
+            | marks(item.get("patches", []), units(image, PICTURE_UNITS), (width, height))
         )
     return shown
-
-
-def _units(image: Image, side: int) -> tuple[int, int]:
-    factor = side / max(image.width, image.height)
-    return max(1, round(image.width * factor)), max(1, round(image.height * factor))
-
-
-def _box(corners: Sequence[float], size: tuple[int, int], badge: int) -> dict[str, int]:
-    """The rectangle in whole units, and the middle of its badge: at the corner, but never off the picture."""
-    (x0, y0, x1, y1), (width, height) = corners, size
-    x, y = round(x0 * width), round(y0 * height)
-    return {
-        "x": x, "y": y, "width": max(1, round(x1 * width) - x), "height": max(1, round(y1 * height) - y),
-        "cx": min(max(x, badge), width - badge), "cy": min(max(y, badge), height - badge), "r": badge,
-    }  # fmt: skip
 
 
 def _ai_right(trial: Trial) -> bool | None:
@@ -289,10 +318,45 @@ def _with_article(name: str) -> str:
     return (_("an %s") if name[:1].lower() in "aeiou" else _("a %s")) % name
 
 
+def _question_alone(settings: Mapping[str, Any], name: str) -> str:
+    """The question with the class in it. A version from before there were people alone asks the usual one."""
+    asked = settings.get("question_alone") or _("Is this {class}?")
+    return str(asked).replace("{class}", _with_article(name))
+
+
+def _graded_alone(correct: bool, name_is_right: bool, name: str) -> str:
+    if name:
+        return (_("Right. It is %s.") if correct else _("Not quite: it is %s.")) % _with_article(name)
+    if name_is_right:
+        return _("Right. The name is right here.") if correct else _("Not quite: the name is right here.")
+    return _("Right. The name is wrong here.") if correct else _("Not quite: the name is wrong here.")
+
+
+def _all_read(study: Study) -> Iterator[tuple[str, str]]:
+    """What everyone reads, whatever their arm: (where, text) in every language of the study."""
+    version = study.versions.order_by("-number").first()
+    if version is None:
+        return
+    said = [version.translations.get(language, {}) for language in version.translations]
+    for where, first in (("title", version.title), ("task", version.task), ("consent", version.consent)):
+        yield where, " ".join([first, *(str(other.get(where, "")) for other in said)])
+    for number, page in enumerate(version.plan.get("introduction", [])):
+        others = [other["introduction"][number] for other in said if len(other.get("introduction", [])) > number]
+        texts = [str(one.get(key, "")) for one in (page, *others) for key in ("title", "text")]
+        yield f"introduction's page {number + 1}", " ".join(texts)
+    told = study.trials.filter(arm__name__in=alone_in(study)).exclude(phase="main")
+    for gold, context in told.values_list("gold", "context"):
+        yield "feedback of a trial", str((gold or {}).get("feedback") or "")
+        yield "instruction of a trial", str(context.get("instruction") or "")
+
+
 def _check_fresh(item: ExplanationSet) -> None:
-    """Neighbours or a map of one class beside another class as the AI's answer would explain nothing."""
+    """Neighbours or a map of one class beside another class as the AI's answer would explain nothing.
+
+    An explanation that speaks for itself is of its own answer, whatever the classifier's head says.
+    """
     says = Prediction.objects.filter(classifier=item.classifier_id, image=OuterRef("image")).values("label")[:1]
-    explained = Explanation.objects.filter(set=item).annotate(says=Subquery(says))
+    explained = Explanation.objects.filter(set=item).exclude(data__has_key=OWN).annotate(says=Subquery(says))
     stale = explained.exclude(says=None).exclude(says=F("target")).count()
     if stale:
         raise StudyRefused(

@@ -9,7 +9,9 @@ from typing import Any
 from annotation.errors import StudyRefused
 from annotation.models import Stimulus, Study, Trial
 from annotation.models.studies import RANDOM_KEY_BITS, Phase
-from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, Prediction
+from annotation.team_names import CONFIDENCE, spoken
+from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageLabel, Prediction
+from mlcore.runs.correspond_sets import classes_said
 from mlcore.runs.manifest import LABEL_SOURCE
 
 BATCH = 500
@@ -24,6 +26,8 @@ class Group:
 
     images: the group's own, where its trials show others than those of the study. conditions: what each set is called,
     in their order; empty: by classifier and method. about: what the study keeps of the group beside name and sets.
+    speaker: the set that speaks for itself whose answers a group without sets names; None: the classifier's head.
+    alone: the page names the class and says nothing of an AI.
     """
 
     name: str
@@ -31,11 +35,20 @@ class Group:
     images: tuple[Image, ...] | None = None
     conditions: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    speaker: ExplanationSet | None = None
+    alone: bool = False
+
+    @property
+    def needs(self) -> tuple[ExplanationSet, ...]:
+        """The sets that have to explain every image of the group."""
+        return self.sets or ((self.speaker,) if self.speaker is not None else ())
 
     def written(self) -> dict[str, Any]:
         """How the study's settings keep it."""
-        kept = {"name": self.name, "sets": [str(item.uuid) for item in self.sets]}
-        return dict(self.about) | kept | ({"conditions": list(self.conditions)} if self.conditions else {})
+        kept: dict[str, Any] = {"name": self.name, "sets": [str(item.uuid) for item in self.sets]}
+        kept |= {"conditions": list(self.conditions)} if self.conditions else {}
+        kept |= {"speaker": str(self.speaker.uuid)} if self.speaker is not None else {}
+        return dict(self.about) | kept | ({"alone": True} if self.alone else {})
 
 
 @dataclass
@@ -113,14 +126,15 @@ class Maker:
         self.study, self.groups, self.settings = study, groups, settings
         self.kind = kind_of(study)
         self.arms = {arm.name: arm for arm in study.arms.all()}
-        self.sets = list({item.pk: item for group in groups for item in group.sets}.values())
+        self.sets = list({item.pk: item for group in groups for item in group.needs}.values())
         self.conditions = {group.name: list(group.conditions) or condition_names(group.sets) for group in groups}
 
     def facts(self, images: list[Image], groups: Sequence[Group] | None = None) -> "_Facts":
         """What the trials of these groups (all, where none are named) say of these images."""
         wanted = self.groups if groups is None else groups
-        sets = list({item.pk: item for group in wanted for item in group.sets}.values())
-        return _Facts.of(self.study, images, sets, str(self.settings.get("shown_class", "none")))
+        sets = list({item.pk: item for group in wanted for item in group.needs}.values())
+        classifiers = {item.classifier_id: item.classifier for item in self.sets}
+        return _Facts.of(self.study, images, sets, str(self.settings.get("shown_class", "none")), classifiers)
 
     def reason_to_leave_out(self, facts: "_Facts", image: Image) -> str:
         maps = [facts.map_of(image, item) for item in facts.sets] if self.kind.maps_at_most else []
@@ -139,8 +153,10 @@ class Maker:
             image=image,
             phase=phase,
             arm=self.arms.get(group.name),
-            context=facts.context(image, group.sets or self.sets),
+            context=facts.context(image, group.needs) if group.needs else facts.head(image, self.sets),
         )
+        if group.alone:
+            trial.context = {"shown": "predicted", "class_name": trial.context["class_name"], "alone": True}
         conditions = self.conditions[group.name]
         stimuli = [
             Stimulus(trial=trial, slot=slot, condition=condition, explanation=facts.map_of(image, item))
@@ -184,9 +200,17 @@ class _Facts:
     maps: Mapping[tuple[int, int], Explanation]
     labels: Mapping[int, list[int]]
     predictions: Mapping[tuple[int, int], tuple[int, float]]
+    voices: Mapping[int, Sequence[str]]  # set, or minus the classifier → the names that its answers are places in
 
     @classmethod
-    def of(cls, study: Study, images: list[Image], sets: Sequence[ExplanationSet], shown: str) -> "_Facts":
+    def of(
+        cls,
+        study: Study,
+        images: list[Image],
+        sets: Sequence[ExplanationSet],
+        shown: str,
+        classifiers: Mapping[int, Classifier],
+    ) -> "_Facts":
         maps = {
             (found.set_id, found.image_id): found
             for found in Explanation.objects.filter(set__in=sets, image__in=images)
@@ -198,14 +222,19 @@ class _Facts:
                 labels[image].append(index)
         predictions: dict[tuple[int, int], tuple[int, float]] = {}
         if shown == "predicted":
-            told = Prediction.objects.filter(image__in=images, classifier__in=[item.classifier_id for item in sets])
+            told = Prediction.objects.filter(image__in=images, classifier__in=list(classifiers))
             predictions = {
                 (classifier, image): (label, confidence)
                 for classifier, image, label, confidence in told.values_list(
                     "classifier_id", "image_id", "label", "confidence"
                 )
             }
-        return cls(study, sets, shown, maps, labels, predictions)
+        speaking = [item for item in sets if any(speaks_in(maps[key]) for key in maps if key[0] == item.pk)]
+        voices: dict[int, Sequence[str]] = {item.pk: classes_said(item) for item in speaking}
+        if shown == "predicted":
+            known = study.image_set.classes
+            voices |= {-pk: spoken(one.classes, known) or known for pk, one in classifiers.items()}
+        return cls(study, sets, shown, maps, labels, predictions, voices)
 
     def map_of(self, image: Image, item: ExplanationSet) -> Explanation:
         found = self.maps.get((item.pk, image.pk))
@@ -216,7 +245,8 @@ class _Facts:
     def context(self, image: Image, sets: Sequence[ExplanationSet]) -> dict[str, Any]:
         """`class_name` is the one name of the whole trial; `class_names` holds one a slot where they differ.
 
-        `confidence` is what the one classifier gave its prediction, where it is known.
+        `confidence` is what the one classifier gave its answer, where it is known; of an explanation that speaks for
+        itself its own answer and its own confidence.
         """
         if self.shown == "true":
             indices = self.labels.get(image.pk)
@@ -226,26 +256,52 @@ class _Facts:
                 )
             return {"shown": "true", "class_name": ", ".join(_name(self.study.image_set.classes, i) for i in indices)}
         if self.shown == "predicted":
-            names = [self._predicted(image, item) for item in sets]
+            said = [self._said(image, item) for item in sets]
+            names = [name for name, _ in said]
             one = names[0] if len(set(names)) == 1 else None
-            said: dict[str, Any] = {"shown": "predicted", "class_name": one, "class_names": names}
+            told: dict[str, Any] = {"shown": "predicted", "class_name": one, "class_names": names}
             if len({item.classifier_id for item in sets}) == 1:
-                told = self.predictions.get((sets[0].classifier_id, image.pk))
-                said["confidence"] = told[1] if told else None
-            return said
+                told["confidence"] = said[0][1]
+            return told
         return {"shown": "none", "class_name": None}
 
-    def _predicted(self, image: Image, item: ExplanationSet) -> str:
-        told = self.predictions.get((item.classifier_id, image.pk))
-        label = told[0] if told else None
-        if label is None and item.target == ExplanationSet.Target.PREDICTED:
-            label = self.map_of(image, item).target
+    def head(self, image: Image, sets: Sequence[ExplanationSet]) -> dict[str, Any]:
+        """The same for a condition without an explanation: what the one classifier of these sets says by itself."""
+        if self.shown != "predicted" or not sets:
+            return self.context(image, sets)
+        classifier = sets[0].classifier
+        label, confidence = self.predictions.get((classifier.pk, image.pk)) or (None, None)
         if label is None:
-            raise StudyRefused(
-                f"“{item.classifier}” has no prediction for image {image.name}. "
-                "Evaluate the classifier first, or show the true class."
-            )
-        return _name(item.classifier.classes or self.study.image_set.classes, label)
+            silent = (self.maps.get((item.pk, image.pk)) for item in sets)
+            label = next((found.target for found in silent if found and not speaks_in(found)), None)
+        if label is None:
+            raise self._unpredicted(image, sets[0])
+        name = _name(self.voices[-classifier.pk], label)
+        return {"shown": "predicted", "class_name": name, "class_names": [name], "confidence": confidence}
+
+    def _said(self, image: Image, item: ExplanationSet) -> tuple[str, float | None]:
+        """The class that is named beside an explanation, and how sure whoever says it is."""
+        told = self.predictions.get((item.classifier_id, image.pk))
+        label, confidence = told or (None, None)
+        own = self.maps.get((item.pk, image.pk)) if item.target == ExplanationSet.Target.PREDICTED else None
+        if own is not None and speaks_in(own):
+            return _name(self.voices[item.pk], own.target), float(own.data[CONFIDENCE])
+        if own is not None and label is None:
+            label = own.target
+        if label is None:
+            raise self._unpredicted(image, item)
+        return _name(self.voices[-item.classifier_id], label), confidence
+
+    def _unpredicted(self, image: Image, item: ExplanationSet) -> StudyRefused:
+        return StudyRefused(
+            f"“{item.classifier}” has no prediction for image {image.name}. "
+            "Evaluate the classifier first, or show the true class."
+        )
+
+
+def speaks_in(found: Explanation) -> bool:
+    """Whether the explanation brings an answer of its own: its target, with the confidence that lies beside it."""
+    return CONFIDENCE in found.data
 
 
 def _name(classes: Sequence[str], index: int) -> str:

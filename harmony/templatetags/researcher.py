@@ -7,6 +7,7 @@ from django import template
 from django.utils import timezone
 
 from mlcore.catalogue import METHODS, METRICS, Field
+from mlcore.catalogue.matchers import MATCHERS
 from mlcore.catalogue.recipes import Difference
 
 register = template.Library()
@@ -14,7 +15,10 @@ register = template.Library()
 # Shares, mostly of images: read in percent.
 SHARES = {
     "accuracy", "mean_average_precision", "highest_is_a_label", "pointing", "agreement", "harmony_agreement",
+    "pck", "pck_cosine",
 }  # fmt: skip
+# Measured by an objective alone, so that no catalogue names them.
+POINTS = {"pck": "PCK@0.1", "pck_cosine": "PCK@0.1 of the plain cosine"}
 STATE_ICONS = {
     "queued": "hourglass_empty",
     "claimed": "play_circle",
@@ -134,8 +138,9 @@ def gain(difference: Any, name: str) -> str:
 
 @register.filter
 def method_title(name: str) -> str:
-    """An attribution method by its title in the catalogue."""
-    return METHODS[name].title if name in METHODS else recipe_value(name)
+    """An attribution method, or a way of comparing, by its title in the catalogue."""
+    spec = METHODS.get(name) or MATCHERS.get(name)
+    return spec.title if spec else recipe_value(name)
 
 
 @register.filter
@@ -206,6 +211,8 @@ def at(items: Any, index: Any) -> Any:
 def metric_title(name: str) -> str:
     """A metric by its title in the catalogue, or by its own name."""
     spec = METRICS.get(str(name))
+    if spec is None and str(name) in POINTS:
+        return POINTS[str(name)]
     return spec.title if spec else str(name).replace("_", " ").capitalize().replace("iou", "IoU")
 
 

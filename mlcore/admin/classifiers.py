@@ -1,5 +1,7 @@
 """Classifiers: the list, a page with scores and explanation sets, import of weights."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -11,9 +13,10 @@ from unfold.decorators import display
 from harmony.forms import ActionForm
 from harmony.researcher import DomainAdmin, owned
 from mlcore.admin.inquiry_pages import InquiryPages, usual_images
+from mlcore.admin.match_ask import ComparePages
 from mlcore.catalogue import ARCHITECTURES
 from mlcore.exchange.weights import import_classifier
-from mlcore.models import AttentionModule, Classifier, ExplanationSet, Run, Score
+from mlcore.models import AttentionModule, Classifier, CorrespondenceNetwork, ExplanationSet, Run, Score
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 
@@ -42,7 +45,7 @@ class WeightsForm(ActionForm):
 
 
 @admin.register(Classifier)
-class ClassifierAdmin(InquiryPages, DomainAdmin):
+class ClassifierAdmin(InquiryPages, ComparePages, DomainAdmin):
     list_display = ("name", "architecture", "class_count", "made_by", "owner", "created")
     list_select_related = ("owner", "run")
     list_filter = ("architecture",)
@@ -51,6 +54,8 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
         ("Train one", "admin:mlcore_run_start", "play_arrow"),
         ("Import weights", "admin:mlcore_classifier_import", "upload"),
         ("Attention modules", "admin:mlcore_attentionmodule_changelist", "center_focus_strong"),
+        ("Correspondence networks", "admin:mlcore_correspondencenetwork_changelist", "linked_services"),
+        ("Galleries", "admin:mlcore_featuregallery_changelist", "grid_view"),
     )
     head_text = "What training made and what was imported."
     empty_text = "No classifier yet. Train one on your images, or import weights."
@@ -64,11 +69,13 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
         return str(obj.run) if obj.run_id else None
 
     def routes(self):
-        return (("import/", self.import_page, "import"), *self.inquiry_routes())
+        return (("import/", self.import_page, "import"), *self.inquiry_routes(), *self.compare_routes())
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
-        # Scores of its maps stand with the maps, those of an attention with its run; values per image are for no list.
-        own = Score.objects.filter(classifier=obj, explanation_set=None, run__made_attention=None).defer("per_image")
+        # Scores of its maps stand with the maps, those of what was trained beside it with the run that did.
+        own = Score.objects.filter(
+            classifier=obj, explanation_set=None, run__made_attention=None, run__made_network=None
+        )
         scores = own.select_related("run", "partition__image_set").defer("per_image", "run__manifest", "run__log")
         sets = owned(ExplanationSet.objects.filter(classifier=obj), request.user).select_related("image_set")
         return self.render(
@@ -81,6 +88,7 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
             children=owned(Classifier.objects.filter(parent=obj), request.user)[:20],
             image_set=usual_images(request.user, obj),
             modules=owned(AttentionModule.objects.filter(classifier=obj), request.user)[:20],
+            networks=owned(CorrespondenceNetwork.objects.filter(classifier=obj), request.user)[:20],
         )
 
     def import_page(self, request: HttpRequest) -> HttpResponse:
@@ -101,9 +109,6 @@ class ClassifierAdmin(InquiryPages, DomainAdmin):
 
 
 def _import(owner: Any, given: dict[str, Any]) -> Classifier:
-    import tempfile
-    from pathlib import Path
-
     upload = given.pop("weights")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"weights{Path(upload.name).suffix.lower()}"

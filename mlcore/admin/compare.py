@@ -18,6 +18,7 @@ from mlcore.admin import score_table, tiles
 from mlcore.exchange import layers
 from mlcore.exchange.render import MapUnavailable
 from mlcore.models import Explanation, ExplanationSet, Image, Prediction, Score
+from mlcore.runs.metric_columns import MetricColumn
 
 SIDE = 480
 USUAL_SETS, MOST_SETS, OFFERED_SETS = 6, 12, 100
@@ -53,7 +54,7 @@ class Shown:
 
     explained: ExplanationSet
     tile: dict[str, Any] | None = None
-    values: list[tuple[score_table.Column, float | None]] = field(default_factory=list)
+    values: list[tuple[MetricColumn, float | None]] = field(default_factory=list)
     signed: bool = False
     reach: float | None = None
     missing: str = ""
@@ -81,7 +82,7 @@ class ComparePages:
             shown=_shown(choice, image, label) if image else [],
             true=tiles.class_name(image_set.classes, label),
             offered=[(one, one in choice.sets) for one in offered],
-            metrics=[(score_table.column_of(name), name in choice.metrics) for name in metrics],
+            metrics=[(MetricColumn.of(name), name in choice.metrics) for name in metrics],
             map_styles=STYLES, colours=COLOURS, scales=SCALES, most_sets=MOST_SETS, most_metrics=MOST_METRICS,
             width=SIDE, height=max(1, round(SIDE * height / width)),
         )  # fmt: skip
@@ -159,7 +160,7 @@ def _shown(choice: Choice, image: Image, label: int | None) -> list[Shown]:
         for row in Prediction.objects.filter(image=image, classifier__in={one.classifier_id for one in choice.sets})
     }
     values = _values(chosen, choice.metrics, image)
-    columns = [score_table.column_of(name) for name in choice.metrics]
+    columns = [MetricColumn.of(name) for name in choice.metrics]
     found = []
     for one in choice.sets:
         shown = Shown(one)

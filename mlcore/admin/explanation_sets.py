@@ -7,20 +7,24 @@ from django.core.paginator import Paginator
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import NoReverseMatch, reverse
 from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin, owned
 from mlcore.admin import pictures, score_table, tiles
+from mlcore.admin.match_pages import MatchPages
 from mlcore.admin.score_pages import ExtremePages
 from mlcore.models import Explanation, ExplanationSet, ImageLabel, Prediction, Score
+from mlcore.runs.correspond_names import same_classes
+from mlcore.runs.correspond_sets import classes_said
+from mlcore.runs.metric_columns import MetricColumn
 
 PER_PAGE = 48
 
 
 @admin.register(ExplanationSet)
-class ExplanationSetAdmin(ExtremePages, DomainAdmin):
+class ExplanationSetAdmin(ExtremePages, MatchPages, DomainAdmin):
     list_display = ("classifier", "method", "image_set", "map_count", "target", "owner", "created")
     list_select_related = ("classifier", "image_set", "owner")
     list_filter = ("method", "target")
@@ -45,11 +49,10 @@ class ExplanationSetAdmin(ExtremePages, DomainAdmin):
             ("map/<int:pk>/<str:style>/<int:side>/", self.overlay, "overlay"),
             ("map/<int:pk>/layer/<str:style>/<str:colours>/<int:side>/", self.layer, "layer"),
             ("map/<int:pk>/file/<str:what>/", self.download, "file"),
+            *self.match_routes(),
         )
 
     def start_redirect(self, request: HttpRequest) -> HttpResponse:
-        from django.shortcuts import redirect
-
         return redirect(f"{reverse('admin:mlcore_run_start')}?kind=explain")
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -80,7 +83,7 @@ class ExplanationSetAdmin(ExtremePages, DomainAdmin):
     @staticmethod
     def _map(request: HttpRequest, pk: int) -> Explanation:
         """A map, if this person may see its set."""
-        maps = Explanation.objects.select_related("image", "set", "set__classifier")
+        maps = Explanation.objects.select_related("image__image_set", "set__classifier", "set__image_set")
         return get_object_or_404(owned(maps, request.user, "set__owner"), pk=pk)
 
     def layer(self, request: HttpRequest, pk: int, style: str, colours: str, side: int) -> HttpResponse:
@@ -102,7 +105,7 @@ def _newest_scores(obj: ExplanationSet) -> list[dict[str, Any]]:
     newest = {(score.metric, score.part): score for score in rows}
     names = score_table.in_catalogue_order([metric for metric, _ in newest])
     return [
-        {"column": score_table.column_of(name), "score": score}
+        {"column": MetricColumn.of(name), "score": score}
         for name in names
         for (metric, _), score in sorted(newest.items())
         if metric == name
@@ -126,5 +129,11 @@ def _wrong(obj: ExplanationSet, maps: QuerySet) -> QuerySet:
         said = Subquery(
             Prediction.objects.filter(classifier=obj.classifier_id, image=OuterRef("image")).values("label")[:1]
         )
-    maps = maps.annotate(said=said, true=Subquery(true.values("index")[:1]))
-    return maps.exclude(said=None).exclude(true=None).exclude(said=F("true"))
+    maps = maps.annotate(said=said, true=Subquery(true.values("index")[:1])).exclude(said=None).exclude(true=None)
+    places = same_classes(obj.image_set.classes, classes_said(obj)) if (obj.options or {}).get("gallery") else None
+    if places is None or places == list(range(len(places))):
+        return maps.exclude(said=F("true"))
+    # Two lists of classes: a label and an answer are the same where their names are.
+    rows = maps.values_list("pk", "said", "true")
+    wrong = [pk for pk, told, label in rows if label >= len(places) or places[label] != told]
+    return maps.filter(pk__in=wrong)

@@ -27,6 +27,7 @@ from mlcore.runs.inquiries import OPEN, QUEUE, ask_layers, ask_mask, map_of, pic
 from mlcore.runs.questions import QuestionRefused
 
 SIDE = 640
+MOST_DIGITS = 12
 SHALLOW = 2  # names of so many parts are stages and blocks
 FILES = {"npy": "application/octet-stream", "png": "image/png"}
 
@@ -62,6 +63,8 @@ class InquiryPages:
         asked = (
             _own(request).filter(classifier=classifier, kind=Inquiry.Kind.LAYERS).order_by("-created", "-pk").first()
         )
+        if asked and asked.state == Inquiry.State.ANSWERED and not classifier.layers:
+            classifier.refresh_from_db(fields=["layers"])  # the answer may have come between the two readings
         rows = [row | {"parts": str(row["name"]).count(".") + 1} for row in classifier.layers or []]
         return self.render(
             request, "admin/harmony/classifier_layers.html", obj=classifier, title="Layers",
@@ -81,9 +84,9 @@ class InquiryPages:
         data = request.POST.dict()
         again = None
         try:
-            again = _again(request, classifier)
+            again = again_of(request, classifier, Inquiry.Kind.MASK)
             asked = ask_mask(
-                classifier, request.user, _picture(request, again),
+                classifier, request.user, picture_given(request, again),
                 method=str(data.get("method", "")), options=look_form.given_options(data),
                 # A button of the list of what the classifier says stands above what is typed.
                 label=str(data.get("said") or data.get("label", "")),
@@ -99,14 +102,14 @@ class InquiryPages:
     def looked_page(self, request: HttpRequest, pk: int, inquiry: int) -> HttpResponse:
         """A question with its answer, or that it waits; and the form to ask the next one about the same picture."""
         classifier = self.seen(request, pk)
-        asked = _asked(request, inquiry, classifier=classifier, kind=Inquiry.Kind.MASK)
+        asked = asked_row(request, inquiry, classifier=classifier, kind=Inquiry.Kind.MASK)
         asked.classifier = classifier
         return self._look(request, classifier, asked, look_form.build(classifier, look_form.from_inquiry(asked)))
 
     @method_decorator(require_safe)
     def inquiry_state(self, request: HttpRequest, inquiry: int) -> HttpResponse:
         """How far a question is, for the page that waits."""
-        asked = _asked(request, inquiry)
+        asked = asked_row(request, inquiry)
         response = JsonResponse({"state": asked.state, "open": asked.state in OPEN})
         response["Cache-Control"] = "private, no-store"
         return response
@@ -115,7 +118,7 @@ class InquiryPages:
     def inquiry_picture(self, request: HttpRequest, inquiry: int, side: int) -> HttpResponse:
         """The picture that was asked about, as JPEG."""
         _offered(side, SIDES)
-        shown = picture_of(_asked(request, inquiry, kind=Inquiry.Kind.MASK))
+        shown = picture_of(asked_row(request, inquiry, kind__in=(Inquiry.Kind.MASK, Inquiry.Kind.MATCH)))
         image = Image(file=shown.file, width=shown.width, height=shown.height, name=shown.name)
         return answer(request, f"{shown.sha256}-{side}-whole", lambda: _there(lambda: render.enlarged(image, side)))
 
@@ -174,31 +177,32 @@ def _own(request: HttpRequest) -> Any:
     return Inquiry.objects.filter(owner=request.user)
 
 
-def _asked(request: HttpRequest, pk: int, **where: Any) -> Inquiry:
+def asked_row(request: HttpRequest, pk: int, **where: Any) -> Inquiry:
+    """The question of this person with its classifier; for anybody else it does not exist."""
     return get_object_or_404(_own(request).select_related("classifier").filter(**where), pk=pk)
 
 
 def _answered(request: HttpRequest, pk: int) -> Inquiry:
-    return _asked(request, pk, kind=Inquiry.Kind.MASK, state=Inquiry.State.ANSWERED)
+    return asked_row(request, pk, kind=Inquiry.Kind.MASK, state=Inquiry.State.ANSWERED)
 
 
-def _again(request: HttpRequest, classifier: Classifier) -> Inquiry | None:
+def again_of(request: HttpRequest, classifier: Classifier, kind: str) -> Inquiry | None:
     """The earlier question whose picture is asked about again."""
     given = request.POST.get("again", "")
-    if not given.isdecimal():
+    if not is_number(given):
         return None
-    asked = _asked(request, int(given), classifier=classifier, kind=Inquiry.Kind.MASK)
+    asked = asked_row(request, int(given), classifier=classifier, kind=kind)
     asked.classifier = classifier
     return asked
 
 
-def _picture(request: HttpRequest, again: Inquiry | None) -> Any:
+def picture_given(request: HttpRequest, again: Inquiry | None) -> Any:
     """An upload before an image of a set before the picture that was there. Raises QuestionRefused."""
     upload = request.FILES.get("picture")
     if upload is not None:
         return upload
     wanted = request.POST.get("image", "")
-    if wanted.isdecimal():
+    if is_number(wanted):
         images = owned(Image.objects.all(), request.user, "image_set__owner")
         found = images.filter(pk=int(wanted)).first()
         if found is None:
@@ -209,13 +213,18 @@ def _picture(request: HttpRequest, again: Inquiry | None) -> Any:
     return again
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number that a row or a share can have; int() itself refuses thousands of digits."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS
+
+
 def _view(query: QueryDict) -> dict[str, Any]:
     """How the map is drawn, as the address says."""
     style, colours, opacity = (query.get(name, "") for name in ("style", "colours", "opacity"))
     return {
         "style": style if style in compare.STYLES else next(iter(compare.STYLES)),
         "colours": colours if colours in compare.COLOURS else next(iter(compare.COLOURS)),
-        "opacity": min(100, int(opacity)) if opacity.isdecimal() else compare.USUAL_OPACITY,
+        "opacity": min(100, int(opacity)) if is_number(opacity) else compare.USUAL_OPACITY,
     }
 
 

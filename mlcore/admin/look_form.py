@@ -22,16 +22,12 @@ OFFERED_CLASSES = 3000  # more names than that make a page heavy; a class can st
 PREFIX = "option."
 
 
-@dataclass
-class LookForm:
-    """What was chosen, and what there is to choose from: methods are groups of (value, title)."""
+class QuestionForm:
+    """A form about one picture: what a person chose, and the options of the way that was chosen."""
 
-    label: str
-    method: str
-    methods: list[tuple[str, list[tuple[str, str]]]]
     options: list[Input]
-    classes: list[str]
-    errors: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str]
+    shown: tuple[str, ...]  # fields that show a sentence of their own
 
     @property
     def changed(self) -> int:
@@ -45,8 +41,21 @@ class LookForm:
     @property
     def general_error(self) -> str:
         """The sentence that belongs to no field of the form."""
-        shown = {"label", "method", "picture", *(option.name.removeprefix(PREFIX) for option in self.options)}
-        return " ".join(sentence for name, sentence in self.errors.items() if name not in shown)
+        known = {*self.shown, *(option.name.removeprefix(PREFIX) for option in self.options)}
+        return " ".join(sentence for name, sentence in self.errors.items() if name not in known)
+
+
+@dataclass
+class LookForm(QuestionForm):
+    """What was chosen, and what there is to choose from: methods are groups of (value, title)."""
+
+    label: str
+    method: str
+    methods: list[tuple[str, list[tuple[str, str]]]]
+    options: list[Input]
+    classes: list[str]
+    errors: Mapping[str, str] = field(default_factory=dict)
+    shown = ("label", "method", "picture")
 
 
 @dataclass

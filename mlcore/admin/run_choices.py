@@ -19,7 +19,7 @@ from mlcore.catalogue import METHODS, METRICS, MethodSpec, MetricSpec
 from mlcore.models import Box, Explanation, ExplanationSet, HumanMapSet, ImageSet, Mask
 from mlcore.runs.attention import file_behind
 
-LISTS = ("methods", "metrics", "explanation_sets", "classifiers")
+LISTS = ("methods", "metrics", "explanation_sets", "classifiers", "matchers")
 USUAL_SETS, OFFERED_SETS = 12, 200
 # An option of a method that says how often the classifier is asked.
 COUNTS = ("masks", "samples", "steps")

@@ -11,11 +11,11 @@ from django.db.models import QuerySet
 
 from harmony.inputs import Group, Input, from_field, values
 from harmony.researcher import owned
-from mlcore.admin import run_attention, run_choices, run_report_form
+from mlcore.admin import run_attention, run_choices, run_correspond_form, run_report_form
 from mlcore.admin.run_choices import Block, Judged
 from mlcore.catalogue import FAMILIES, LEARNABLE, METHODS, Field, fields_for, upgrade
 from mlcore.catalogue.recipes import SEVERAL, chosen
-from mlcore.catalogue.tuning import TRAINS, makes_attention, metric_of, objective_of, rules, tunes
+from mlcore.catalogue.tuning import TRAINS, makes_beside, metric_of, objective_of, rules, tunes
 from mlcore.models import Classifier, ImageSet, Partition, Run, SupervisionSet
 from mlcore.runs.report_plan import classifiers_of
 
@@ -32,6 +32,11 @@ KIND_TITLES = {
         "Report",
         "Compare classifiers and methods on the same images, in one table. Two baselines, the centre and chance, are "
         "always in it.",
+    ),
+    "correspond": (
+        "Compare",
+        "Classify images by the pictures of a gallery that they are most alike: nearest neighbours, and those ranked "
+        "anew by matching parts.",
     ),
 }
 # What nearly every run sets stands open; the rest is folded under its group's name.
@@ -61,6 +66,7 @@ COMMON = {
     "score": {"part", "batch_size"},
     "evaluate": {"part", "method", "labels", "image_size"},
     "report": {"part", "target", "accuracy", "batch_size"},
+    "correspond": run_correspond_form.COMMON,
 }
 COMMON_TUNING = COMMON["train"] | {"max_steps", "evaluate_steps", "agreement_guard"}
 # Choosing one changes the form.
@@ -120,6 +126,8 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     blocks = _blocks(kind, data, errors, found, attended)
     if kind == "report":
         blocks = run_report_form.blocks(user, objects["image_set"], data, errors, objects["classifiers"])
+    elif kind == "correspond":
+        blocks = [run_correspond_form.matchers_block(objects["classifier"], data, errors.get("matchers", ""))]
     owns = _owns(kind, data, lines, {option.value for block in blocks for option in block.options if option.why})
     own_names |= {line.name for group in owns for line in group.inputs}
     if kind in TRAINS and objects["classifier"]:
@@ -131,8 +139,9 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
     for item in recipe_fields:
         if item.name in lines and item.name not in usual and item.name not in own_names:
             rest.setdefault(item.group, []).append(lines[item.name])
-    what = _what(user, kind, objects, errors, found, attention=makes_attention(data))
+    what = _what(user, kind, objects, errors, found, beside=makes_beside(data))
     shown = {line.name for line in what} | set(lines) | {block.name for block in blocks}
+    room = run_correspond_form.room(objects, data) if kind == "correspond" else ""
     seed = str(data.get("seed") or "0")
     typed_name = str(data.get("name") or "").strip()
     return RunForm(
@@ -143,7 +152,7 @@ def build(user: Any, data: Mapping[str, Any], errors: Mapping[str, str] | None =
         own=Group(f"{spec.title}: {spec.summary}", own) if spec and own else None,
         owns=owns,
         folded=[Group(GROUP_TITLES.get(title, title or "More"), items) for title, items in rest.items()],
-        note=KIND_TITLES[kind][1],
+        note=KIND_TITLES[kind][1] + (f" {room}" if room else ""),
         error=" ".join(sentence for name, sentence in errors.items() if name not in shown),
         objects=objects | {"explanation_sets": found.sets, "human_maps": found.human_maps},
         name=typed_name or suggested_name(kind, data, objects),
@@ -165,6 +174,7 @@ def from_run(run: Run) -> dict[str, Any]:
         "supervision": str(run.supervision_id or ""),
         "explanation_sets": ",".join(str(pk) for pk in run.explanation_sets.values_list("pk", flat=True)),
         "human_maps": str(run.human_maps_id or ""),
+        "gallery": str(run.gallery_id or ""),
         "classifiers": ",".join(str(row.pk) for row in classifiers_of(run)),
         "seed": str(run.seed),
         "name": run.name,
@@ -188,12 +198,12 @@ def suggested_name(kind: str, data: Mapping[str, Any], objects: Mapping[str, Any
             tuned_for = LEARNABLE.get(metric_of(data))
             parts.append(f"tuned for {tuned_for.title}" if tuned_for else "")
         else:
-            parts.append((spec.title if makes_attention(data) else spec.title.lower()) if spec else "")
+            parts.append((spec.title if makes_beside(data) else spec.title.lower()) if spec else "")
     elif kind == "report":
         compared = [str(one) for one in objects.get("classifiers") or ()]
         parts += [kind, ", ".join(compared[:3]) + (" …" if len(compared) > 3 else "")]
     else:
-        parts += [kind, str(objects.get("classifier") or "")]
+        parts += [KIND_TITLES[kind][0].lower(), str(objects.get("classifier") or "")]
     return " · ".join(part for part in parts if part)[:160]
 
 
@@ -262,7 +272,7 @@ def _objects(user: Any, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     if image_set:
         partition = _find(owned(Partition.objects.filter(image_set=image_set), user), data.get("partition"))
         supervision = _find(owned(SupervisionSet.objects.filter(image_set=image_set), user), data.get("supervision"))
-        if classifier and classifier.classes != image_set.classes and kind not in TRAINS:
+        if classifier and classifier.classes != image_set.classes and kind not in (*TRAINS, "correspond"):
             classifier = None
     if kind == "score":
         classifier = None  # each set of maps has its own
@@ -271,8 +281,13 @@ def _objects(user: Any, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     compared: list[Classifier] = []
     if kind == "report":
         compared, classifier = run_report_form.ticked(run_report_form.offered(user, image_set), data), None
+    gallery = None
+    if kind == "correspond":
+        offered = run_correspond_form.galleries(user, image_set)
+        gallery = next((row for row in offered if str(row.pk) == str(data.get("gallery") or "")), None)
     return {
         "image_set": image_set,
+        "gallery": gallery,
         "partition": partition,
         "classifier": classifier,
         "classifiers": compared,
@@ -281,9 +296,10 @@ def _objects(user: Any, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _what(
-    user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str, str], found: Judged, *, attention: bool
+    user: Any, kind: str, objects: Mapping[str, Any], errors: Mapping[str, str], found: Judged, *, beside: bool
 ) -> list[Input]:
-    """Which images, which classifier, whose maps: the rows that a run needs. attention: the run trains one."""
+    """Which images, which classifier, whose maps: the rows that a run needs. beside: the run
+    trains something beside a classifier."""
     image_set = objects["image_set"]
 
     def picker(name: str, label: str, rows: Iterable[Any], empty: str, help: str, required: bool) -> Input:
@@ -299,12 +315,19 @@ def _what(
     ]
     if not image_set:
         return lines
+    if kind == "correspond":
+        lines.append(
+            picker(
+                "gallery", "Gallery", run_correspond_form.galleries(user, image_set), "The same images",
+                "What they are compared with; no image is compared with itself.", False,
+            )
+        )  # fmt: skip
     partitions = owned(Partition.objects.filter(image_set=image_set).select_related("image_set"), user)
     lines.append(
         picker(
             "partition", "Partition", partitions[:200], "Choose a partition",
             "Which images train, are rated and drawn, choose the epoch, and are looked at last.",
-            kind not in ("explain", "score", "report"),
+            kind not in ("explain", "score", "report", "correspond"),
         )
     )  # fmt: skip
     if kind == "report":
@@ -319,18 +342,21 @@ def _what(
         )  # fmt: skip
         return lines
     classifiers = owned(Classifier.objects.all(), user)[:300]
-    trains, explained = kind in TRAINS, kind in TRAINS and attention
-    fitting = [row for row in classifiers if trains or row.classes == image_set.classes]
-    use = "The classifier that is explained; it stays as it is." if explained else "A classifier to go on from."
+    trains, stays = kind in TRAINS, kind in TRAINS and beside
+    compares = kind == "correspond"
+    fitting = [row for row in classifiers if trains or compares or row.classes == image_set.classes]
+    use = "The classifier beside which it is trained; it stays as it is." if stays else "A classifier to go on from."
+    if compares:
+        use = "Whose features are compared. Its own answers count where it calls classes as the gallery does."
     lines.append(
         picker(
             "classifier", "Classifier", fitting,
-            "None: a new one" if trains and not explained else "Choose a classifier",
-            use if trains else "Those with exactly the classes of these images.",
-            explained or not trains,
+            "None: a new one" if trains and not stays else "Choose a classifier",
+            use if trains or compares else "Those with exactly the classes of these images.",
+            stays or not trains,
         )
     )  # fmt: skip
-    if trains and not explained:
+    if trains and not stays:
         supervision = owned(SupervisionSet.objects.filter(image_set=image_set), user)[:200]
         lines.append(
             picker(

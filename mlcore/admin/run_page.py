@@ -153,6 +153,7 @@ def comparison(runs: Sequence[Run]) -> dict[str, Any]:
         ("Images", [str(run.image_set) for run in runs]),
         ("Partition", [run.partition.name if run.partition else None for run in runs]),
         ("Classifier", [str(run.classifier) if run.classifier else None for run in runs]),
+        ("Gallery", [str(run.gallery) if run.gallery else None for run in runs]),
         ("What people said", [str(run.supervision) if run.supervision else None for run in runs]),
     ]
     about = [

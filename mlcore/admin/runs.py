@@ -10,7 +10,8 @@ from unfold.decorators import display
 
 from harmony.researcher import DomainAdmin
 from harmony.templatetags.researcher import duration
-from mlcore.admin import report_pages, run_page, run_rates, run_tuning, score_table
+from mlcore.admin import correspond_pages, report_pages, run_page, run_rates, run_tuning, score_table
+from mlcore.admin.correspond_pages import CorrespondPages
 from mlcore.admin.report_pages import ReportPages
 from mlcore.admin.run_start import RunStartPages
 from mlcore.catalogue import differences
@@ -22,7 +23,7 @@ COMPARED = 6
 
 
 @admin.register(Run)
-class RunAdmin(RunStartPages, ReportPages, DomainAdmin):
+class RunAdmin(RunStartPages, ReportPages, CorrespondPages, DomainAdmin):
     list_display = ("name", "kind", "shown_state", "progress", "image_set", "owner", "created", "took")
     list_select_related = ("image_set", "owner")
     list_filter = ("kind", "state", "image_set")
@@ -70,13 +71,14 @@ class RunAdmin(RunStartPages, ReportPages, DomainAdmin):
             ("<int:pk>/cancel/", require_POST(self.cancel), "cancel"),
             ("<int:pk>/report.csv", self.report_csv, "report_csv"),
             ("<int:pk>/report.tex", self.report_latex, "report_latex"),
+            ("<int:pk>/comparison.<str:kind>", self.correspond_file, "correspond"),
             ("<int:pk>/resume/", require_POST(self.resume), "resume"),
         )
 
     def _related(self, request: HttpRequest) -> Any:
         return self.get_queryset(request).select_related(
             "image_set", "partition", "classifier", "supervision", "control", "repeats", "owner",
-            "made_classifier", "made_attention", "human_maps",
+            "made_classifier", "made_attention", "made_network", "human_maps", "gallery",
         )  # fmt: skip
 
     def page(self, request: HttpRequest, obj: Any) -> HttpResponse:
@@ -101,6 +103,7 @@ class RunAdmin(RunStartPages, ReportPages, DomainAdmin):
             before_after_url=_before_after_url(run),
             **run_page.live(run),
             **report_pages.context(run, request),
+            **correspond_pages.context(run, request),
         )
 
     def status_part(self, request: HttpRequest, pk: int) -> HttpResponse:

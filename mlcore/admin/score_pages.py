@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from harmony.researcher import owned
 from mlcore.admin import score_table, tiles
 from mlcore.models import Explanation, ExplanationSet, Image, Run, Score
+from mlcore.runs.metric_columns import MetricColumn
 
 SHOWN = 12
 PART_NAMES = dict(Score._meta.get_field("part").choices or ())
@@ -91,8 +92,8 @@ class ExtremePages:
         best, worst = _ends(explained, score) if score else ([], [])
         return self.render(
             request, "admin/harmony/extremes.html", obj=explained, title="Best and worst images",
-            score=score, column=score_table.column_of(metric) if metric else None, best=best, worst=worst,
-            metrics=[score_table.column_of(name) for name in metrics], part=part,
+            score=score, column=MetricColumn.of(metric) if metric else None, best=best, worst=worst,
+            metrics=[MetricColumn.of(name) for name in metrics], part=part,
             parts=[(name, PART_NAMES.get(name, name)) for name in parts],
             directed=metric != "" and score_table.higher_is_better(metric) is not None,
         )  # fmt: skip
@@ -137,7 +138,7 @@ def _ends(explained: ExplanationSet, score: Score) -> tuple[list[dict[str, Any]]
     return shown(best), shown(worst)
 
 
-def _metric(column: score_table.Column) -> tuple[str, str, str]:
+def _metric(column: MetricColumn) -> tuple[str, str, str]:
     better = {"↑": "higher", "↓": "lower"}.get(column.arrow, "")
     return column.name, better, column.unit
 

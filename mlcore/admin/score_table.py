@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from harmony.researcher import owned
 from mlcore.catalogue import METHODS, METRICS
 from mlcore.models import ExplanationSet, Run, Score
+from mlcore.runs.metric_columns import MetricColumn, sort_by_metric
 
 MOST_SETS = 200
 # Ways a table can be put in order besides by a metric's name.
@@ -44,25 +45,8 @@ class Row:
 
 
 @dataclass
-class Column:
-    """A metric. arrow: which way is better; order: how a click on the head sorts next; sorted: ascending, …"""
-
-    name: str
-    title: str
-    summary: str
-    unit: str
-    arrow: str
-    sorted: str = ""
-    order: str = ""
-
-    @property
-    def decimals(self) -> int:
-        return 1 if self.unit == "%" else 3
-
-
-@dataclass
 class Table:
-    columns: list[Column]
+    columns: list[MetricColumn]
     rows: list[Row]
     baselines: list[Row]
     ceiling: list[dict[str, Any] | None]
@@ -87,18 +71,6 @@ def is_baseline(method: str) -> bool:
 def higher_is_better(metric: str) -> bool | None:
     spec = METRICS.get(metric)
     return spec.higher_is_better if spec else None
-
-
-def column_of(metric: str) -> Column:
-    spec = METRICS.get(metric)
-    higher = higher_is_better(metric)
-    return Column(
-        name=metric,
-        title=spec.title if spec else metric.replace("_", " "),
-        summary=f"{spec.summary} ({spec.reference})" if spec and spec.reference else spec.summary if spec else "",
-        unit=spec.unit if spec else "",
-        arrow="" if higher is None else "↑" if higher else "↓",
-    )
 
 
 def in_catalogue_order(metrics: Iterable[str]) -> list[str]:
@@ -168,7 +140,7 @@ def build(
 ) -> Table:
     """The table of these sets (those without a score are left out), in the order asked for."""
     names = in_catalogue_order([score.metric for score in scores])
-    columns = [column_of(name) for name in names]
+    columns = [MetricColumn.of(name) for name in names]
     by_place = {(score.explanation_set_id, score.metric): score for score in scores}
     scored = {score.explanation_set_id for score in scores}
     rows = [Row(one) for one in sets if one.pk in scored]
@@ -186,7 +158,7 @@ def build(
         baselines=[row for row in rows if row.baseline],
         ceiling=[people.ceiling.get(name) for name in names],
     )
-    _sort(table, names, sort, order)
+    _sort(table, sort, order)
     return table
 
 
@@ -217,30 +189,12 @@ def _mark_best(cells: list[Cell], higher: bool | None) -> None:
         cell.best = bool(cell.score and cell.score.value == best)
 
 
-def _sort(table: Table, names: list[str], sort: str, order: str) -> None:
-    """By a metric the better end first unless `order` says otherwise; rows without a value always come last."""
-    if sort in names:
-        place = names.index(sort)
-        down = order == "down" if order in ("up", "down") else higher_is_better(sort) is not False
-        column = table.columns[place]
-        column.sorted = "descending" if down else "ascending"
-
-        def key(row: Row) -> tuple[bool, float]:
-            score = row.cells[place].score
-            value = score.value if score else None
-            return (value is None, 0.0 if value is None else -value if down else value)
-
-        for rows in (table.rows, table.baselines):
-            rows.sort(key=key)
-    else:
+def _sort(table: Table, sort: str, order: str) -> None:
+    if not sort_by_metric(table.columns, table.groups, sort, order):
         down = order == "down"
         table.set_sorted = "descending" if down else "ascending"
-        for rows in (table.rows, table.baselines):
+        for rows in table.groups:
             rows.sort(key=_by_set, reverse=down)
-    for column in table.columns:
-        best_first = "down" if higher_is_better(column.name) is not False else "up"
-        turned = "up" if column.sorted == "descending" else "down"
-        column.order = turned if column.sorted else best_first
     table.set_order = "up" if table.set_sorted == "descending" else "down" if table.set_sorted else "up"
 
 

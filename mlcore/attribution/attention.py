@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlcore.attribution.attention_layers import capture_all
 from mlcore.attribution.base import Attribution, Targets, class_scores, resolve_targets, untouched
-from mlcore.attribution.files import order_header, written_whole
 from mlcore.attribution.layers import canonical, find_layer, unwrap
 from mlcore.attribution.maps import minmax
+from mlcore.attribution.weight_files import fill, read_module, save_module
 
 FORMAT = "harmony attention 1"
 
@@ -73,7 +71,6 @@ class AttentionModule(nn.Module, ABC):
 
     def save(self, path: str | Path) -> Path:
         """Write weights and what they fit as one safetensors file, whole or not at all. Raises OSError."""
-        path = Path(path)
         said = {
             "format": FORMAT,
             "kind": self.kind,
@@ -82,29 +79,13 @@ class AttentionModule(nn.Module, ABC):
             "channels": json.dumps(self.channels),
             "classes": str(self.classes),
         }
-        state = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in self.state_dict().items()}
-        try:
-            with written_whole(path) as temporary:
-                save_file(state, temporary, metadata=said)
-                order_header(temporary)
-        except SafetensorError as error:
-            raise OSError(f"{path.name}: the attention could not be written ({error}).") from error
-        return path
+        return save_module(self, path, said, what="the attention")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """An attention module as `save` wrote it, on the CPU, in eval mode. Raises ValueError with one sentence."""
         path = Path(path)
-        if not path.is_file():
-            raise ValueError(f"{path.name}: the file of the attention module does not exist.")
-        try:
-            with safe_open(path, "pt") as file:
-                said = file.metadata() or {}
-            state = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path.name}: the file is damaged or no safetensors ({error}).") from error
-        if said.get("format") != FORMAT:
-            raise ValueError(f"{path.name}: the file says nothing of an attention module; was it saved as one?")
+        said, state = read_module(path, format=FORMAT, what="attention module")
         if said.get("kind") != cls.kind:
             raise ValueError(f"{path.name}: the file holds an attention of “{said.get('kind')}”, not of “{cls.kind}”.")
         try:
@@ -113,10 +94,7 @@ class AttentionModule(nn.Module, ABC):
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name}: what the file says of itself cannot be read ({error}).") from error
-        try:
-            made.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{path.name}: the weights do not fit what the file says of itself.") from error
+        fill(made, state, path)
         return made.eval()
 
     @classmethod

@@ -6,6 +6,7 @@ Forms, command lines and checks are made from these specs; a test resolves every
 from mlcore.catalogue.architectures import ARCHITECTURES, FAMILIES
 from mlcore.catalogue.fields import Field, RecipeError
 from mlcore.catalogue.learnable import LEARNABLE
+from mlcore.catalogue.matchers import MATCHERS
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
@@ -17,6 +18,7 @@ __all__ = [
     "ARCHITECTURES",
     "FAMILIES",
     "LEARNABLE",
+    "MATCHERS",
     "METHODS",
     "METRICS",
     "OBJECTIVES",

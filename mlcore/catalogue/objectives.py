@@ -11,6 +11,7 @@ from mlcore.catalogue.spec import ObjectiveSpec
 GROUP = "Attention"
 TUNING = "Tuning"
 TRAINED = "Attention module"
+MATCHED = "Correspondence network"
 # Methods that a classifier is tuned through (definitions §5).
 TUNED_THROUGH = ("grad_cam", "guided_backprop", "excitation_backprop", "lrp", "input_x_gradient")
 
@@ -56,6 +57,18 @@ ATTENDED: dict[str, Any] = {
     "random_crop": True,
     "flip": True,
     "select": "last",
+}
+
+# Of convolutional Hough matching (definitions §6).
+CORRESPONDING: dict[str, Any] = {
+    "epochs": 20,
+    "batch_size": 20,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "image_size": 240,
+    "flip": True,
+    "select": "best_score",
 }
 
 OBJECTIVES: dict[str, ObjectiveSpec] = {
@@ -214,6 +227,38 @@ OBJECTIVES: dict[str, ObjectiveSpec] = {
             scored=True,
             makes="attention",
             published=ATTENDED,
+        ),
+        ObjectiveSpec(
+            "correspondence",
+            "Correspondence: a matching network",
+            "mlcore.objectives.correspondence.CorrespondenceTraining",
+            "A network learns, beside a classifier that stays as it is, which points of two pictures correspond, "
+            "from synthetic warps of the pictures.",
+            "Min & Cho, Convolutional Hough Matching Networks, CVPR 2021; definitions §6",
+            fields=(
+                Field(
+                    "layer", "Layer", "text", "",
+                    "Name of the stage that is read, with about 15 × 15 cells. Empty: the one that suits the "
+                    "classifier, layer3 of a ResNet.", group=MATCHED,
+                ),
+                Field(
+                    "width", "Channels", "int", 256,
+                    "After the network's convolution of each scale; published: 256. Fewer cost less.", 8, 2048,
+                    group=MATCHED,
+                ),
+                Field(
+                    "warp_strength", "Strength of the warps", "float", 1.0,
+                    "Factor of how far pictures are turned (at 1 up to 40°), scaled, moved, tilted and bent.", 0.0, 2.0,
+                    group=MATCHED,
+                ),
+                Field(
+                    "key_points", "Key points", "int", 20, "Of each picture and its warp.", 1, 1000, group=MATCHED,
+                ),
+            ),
+            learns_labels=False,
+            scored=True,
+            makes="network",
+            published=CORRESPONDING,
         ),
     )
 }  # fmt: skip

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mlcore.catalogue.correspond import correspond_fields
 from mlcore.catalogue.fields import Field, RecipeError, clean_fields
 from mlcore.catalogue.learnable import options_of
+from mlcore.catalogue.matchers import MATCHERS
 from mlcore.catalogue.methods import METHODS
 from mlcore.catalogue.metrics import METRICS
 from mlcore.catalogue.objectives import OBJECTIVES
@@ -27,7 +29,7 @@ from mlcore.catalogue.scale import scale_errors
 from mlcore.catalogue.schedule import epochs_of
 from mlcore.catalogue.several import by_precision, several, why_not_several
 from mlcore.catalogue.spec import Spec
-from mlcore.catalogue.tuning import TRAINS, makes_attention, published, rules, tunes
+from mlcore.catalogue.tuning import TRAINS, makes_attention, makes_beside, makes_network, published, rules, tunes
 
 
 def _explain() -> tuple[Field, ...]:
@@ -105,6 +107,7 @@ KINDS: dict[str, Callable[[], tuple[Field, ...]]] = {
     "evaluate": _evaluate,
     "score": _score,
     "report": _report,
+    "correspond": correspond_fields,
     "lr_test": lambda: (*TRAIN, *RATES),
 }
 # Kinds that choose one thing with options of its own, and kinds that choose several.
@@ -117,6 +120,7 @@ SEVERAL: dict[str, dict[str, Mapping[str, Spec]]] = {
     "explain": {"methods": METHODS},
     "score": {"metrics": METRICS},
     "report": {"methods": METHODS, "metrics": METRICS},
+    "correspond": {"matchers": MATCHERS},
 }
 
 
@@ -144,14 +148,15 @@ def fields_for(kind: str, values: Mapping[str, Any] | None = None) -> tuple[Fiel
         own = tuple(replace(field, default=others[field.name]) if field.name in others else field for field in own)
         if several(values or {}):
             own = tuple(by_precision(field) for field in own)
-        if makes_attention(values or {}):
-            own = tuple(_by_drop(field) if field.name == "select" else field for field in own)
+        if makes_beside(values or {}):
+            words = "the highest PCK@0.1" if makes_network(values or {}) else "the lowest average drop at 50 %"
+            own = tuple(_by_score(field, words) if field.name == "select" else field for field in own)
     return own
 
 
-def _by_drop(field: Field) -> Field:
-    """The choice of an epoch of a trained attention: its score is the average drop."""
-    words = {"best_score": "the lowest average drop at 50 %"}
+def _by_score(field: Field, best: str) -> Field:
+    """The choice of an epoch of what is trained beside a classifier, which has a score of its own."""
+    words = {"best_score": best}
     return replace(field, choices=tuple((name, words.get(name, said)) for name, said in field.choices))
 
 
@@ -247,6 +252,8 @@ def clean(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
             errors["metric_options"] = str(error)
     if kind == "report" and 0 < recipe["image_size"] < INPUT[0].minimum:  # type: ignore[operator]
         errors["image_size"] = f"The smallest input size is {INPUT[0].minimum}; 0 is each classifier's own."
+    if kind == "correspond" and recipe["votes"] > recipe["candidates"]:
+        errors["votes"] = f"Of {recipe['candidates']} candidates, at most so many can vote."
     if errors:
         raise RecipeError(errors)
     return recipe
@@ -259,6 +266,8 @@ def _not_by_this_rule(recipe: Mapping[str, Any]) -> str:
         )
     if makes_attention(recipe):
         return "An attention module is kept by the last epoch, or by the best score: its lowest average drop at 50 %."
+    if makes_network(recipe):
+        return "A correspondence network is kept by the last epoch, or by the best score: its highest PCK@0.1."
     return "This objective has no score of its own; choose another rule."
 
 
@@ -311,5 +320,7 @@ def differences(kind: str, recipe: Mapping[str, Any]) -> list[Difference]:
     for field in fields_for(kind, recipe):
         default = list(field.default) if field.kind == "choices" else field.default
         value = recipe.get(field.name, default)
-        lines.append(Difference(field, value, value in (None, default)))
+        # A form sends what was chosen in its own order.
+        same = field.kind == "choices" and value is not None and sorted(value) == sorted(default)
+        lines.append(Difference(field, value, same or value in (None, default)))
     return lines

@@ -27,8 +27,9 @@ class ObjectiveSpec(Spec):
     """What a run optimises.
 
     learns_labels: the classifier learns the images' classes; otherwise it keeps its own, and labels are not looked at.
-    scored: it measures a score of its own, by which an epoch can be chosen. makes: "classifier", or "attention": a
-    module that is trained beside a classifier. published: options whose defaults are others for this objective.
+    scored: it measures a score of its own, by which an epoch can be chosen. makes: "classifier", or a module that is
+    trained beside one: "attention", "network" (of correspondence). published: options whose defaults are others for
+    this objective.
     """
 
     learns_labels: bool = True

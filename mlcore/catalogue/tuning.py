@@ -48,11 +48,22 @@ def makes_attention(recipe: Mapping[str, Any]) -> bool:
     return spec is not None and spec.makes == "attention"
 
 
+def makes_network(recipe: Mapping[str, Any]) -> bool:
+    """Whether a training recipe makes a correspondence network, beside a classifier that stays as it is."""
+    spec = objective_of(recipe)
+    return spec is not None and spec.makes == "network"
+
+
+def makes_beside(recipe: Mapping[str, Any]) -> bool:
+    """Whether what a training recipe makes is no classifier, but needs one."""
+    return makes_attention(recipe) or makes_network(recipe)
+
+
 def rules(recipe: Mapping[str, Any]) -> tuple[str, ...]:
     """Ways to choose the epoch that a training recipe's objective knows."""
     if tunes(recipe):
         return ("best_score",)
-    return ("last", "best_score") if makes_attention(recipe) else ("last", "best_accuracy", "best_attention_iou")
+    return ("last", "best_score") if makes_beside(recipe) else ("last", "best_accuracy", "best_attention_iou")
 
 
 def metric_of(recipe: Mapping[str, Any]) -> str:

@@ -164,6 +164,11 @@ def enlarged(image: Image, side: int) -> Pictures.Image:
     return _picture(image, side)
 
 
+def whole(image: Image) -> Pictures.Image:
+    """The picture at its own size, RGB."""
+    return _picture(image, None)
+
+
 def _picture(image: Image, side: int | None, enlarge: bool = True) -> Pictures.Image:
     if not image.file:  # imported answers may come without their pictures
         factor = 1.0 if side is None else side / max(image.width, image.height)

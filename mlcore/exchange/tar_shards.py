@@ -1,14 +1,16 @@
 """An image set, or a folder of images, written as tar shards: the picture as it is stored, label and class."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from glob import escape
 from pathlib import Path
 
 from django.db.models import QuerySet
 
 from mlcore.models import Image, ImageLabel, ImageSet, Partition
-from mlcore.runs.objects import LABEL_SOURCE
-from mlcore.tars.index import PICTURES
+from mlcore.models.images import LABEL_SOURCE
+from mlcore.tars.index import PICTURES, beside
+from mlcore.tars.names import ShardsRefused
 from mlcore.tars.writing import Written, write
 
 CHUNK = 500
@@ -31,7 +33,22 @@ def write_image_set(
         images = images.filter(memberships__partition=partition, memberships__part=part)
     if not images.exists():
         raise NothingToWrite(f"“{image_set}” holds no images{f' in the part {part}' if part else ''}.")
-    return write(_samples(images.order_by("pk"), list(image_set.classes)), folder, name=part or "images", size=size)
+    return _whole(_samples(images.order_by("pk"), list(image_set.classes)), folder, part or "images", size)
+
+
+def _whole(samples: Iterable[tuple[str, dict[str, bytes]]], folder: Path, name: str, size: int) -> Written:
+    """As `write`; where that breaks off, the shards it had finished go too: some in a folder look like all of them."""
+    pattern = f"{escape(name)}-*.tar"
+    there = set(folder.glob(pattern))
+    try:
+        return write(samples, folder, name=name, size=size)
+    except BaseException as error:
+        for shard in set(folder.glob(pattern)) - there:
+            shard.unlink(missing_ok=True)
+            beside(shard).unlink(missing_ok=True)
+        if isinstance(error, ShardsRefused):
+            raise NothingToWrite(str(error)) from error
+        raise
 
 
 def _samples(images: QuerySet[Image], classes: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -56,19 +73,21 @@ def _samples(images: QuerySet[Image], classes: list[str]) -> Iterator[tuple[str,
 def write_folder(source: Path, folder: Path, *, size: int = 10_000) -> Written:
     """A folder with one folder of pictures a class: files by name, class by class; .cls is the class's index by name.
 
-    The key is "class/file", dots replaced. Raises NothingToWrite naming what is no folder of classes, FileExistsError.
+    The key is "class/file", dots replaced. Raises NothingToWrite naming what is no folder of classes, or two files of
+    one key; FileExistsError, OSError.
     """
     if not source.is_dir():
         raise NothingToWrite(f"There is no folder {source.name}.")
     classes = sorted(entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise NothingToWrite(f"{source.name} has no folder for each class.")
-    return write(_folder_samples(source, classes), folder, name=source.name.replace(".", "_"), size=size)
+    return _whole(_folder_samples(source, classes), folder, source.name.replace(".", "_"), size)
 
 
 def _folder_samples(source: Path, classes: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
     found = 0
     for number, name in enumerate(classes):
+        keys: dict[str, str] = {}
         for path in sorted((source / name).iterdir()):
             kind = path.suffix.lstrip(".").lower()
             if kind not in PICTURES or path.name.startswith("."):
@@ -76,6 +95,9 @@ def _folder_samples(source: Path, classes: list[str]) -> Iterator[tuple[str, dic
             found += 1
             told = {"file": f"{name}/{path.name}", "label": number, "class": name}
             key = f"{name}/{path.stem}".replace(".", "_")
+            if key in keys:
+                raise NothingToWrite(f"{keys[key]} and {told['file']} would be one sample, {key}: rename one of them.")
+            keys[key] = f"{name}/{path.name}"
             yield key, {kind: path.read_bytes(), "cls": str(number).encode(), "json": json.dumps(told).encode()}
     if not found:
         raise NothingToWrite(f"The folders of {source.name} hold no pictures.")

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from harmony.terminal import Bar
 from mlcore.management.arguments import add_owner, find, find_owner, find_partition, options_of, sentence_of
 from mlcore.models import Classifier, ImageSet, Run
-from mlcore.runs.devices import CPU, CUDA, NoSuchDevice, owned
+from mlcore.runs.devices import CPU, CUDA, Device, NoSuchDevice, owned
 from mlcore.runs.perform import perform
 from mlcore.runs.start import RunRefused, start_run
 from mlcore.runs.workers import worker_name
@@ -31,7 +31,7 @@ class RunCommand(BaseCommand):
     requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--image-set", required=True, metavar="NAME", help="name or UUID of the images")
+        parser.add_argument("--image-set", "--images", required=True, metavar="NAME", help="name or UUID of the images")
         parser.add_argument("--partition", metavar="NAME", help="name or UUID; may be left out where there is only one")
         self.add_classifier(parser)
         parser.add_argument("--name", help="what the run (and its classifier) is called")
@@ -69,6 +69,8 @@ class RunCommand(BaseCommand):
         return f"{self.kind} {image_set.name}"[:160]
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["wait"]:
+            device_here()
         try:
             run = start_run(**self.wish(options), enqueue=not options["wait"])
         except RunRefused as refused:
@@ -87,12 +89,17 @@ class RunCommand(BaseCommand):
             self.stdout.write(f"  {score.part:<16}{score.metric:<28}{value}  (n = {score.n})")
 
 
-def perform_here(run: Run) -> Run:
-    """Perform with a bar, or follow the worker that was faster. Raises CommandError unless it succeeds."""
+def device_here() -> Device:
+    """What this process owns. Raises CommandError; asked before a run is queued, which a worker would take later."""
     try:
-        device = owned()
+        return owned()
     except NoSuchDevice as error:
         raise CommandError(str(error)) from error
+
+
+def perform_here(run: Run) -> Run:
+    """Perform with a bar, or follow the worker that was faster. Raises CommandError unless it succeeds."""
+    device = device_here()
     device.take()
     bar = Bar(run.name)
 

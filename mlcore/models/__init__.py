@@ -3,6 +3,7 @@
 from mlcore.models.attention import AttentionModule
 from mlcore.models.audit import AuditEntry
 from mlcore.models.classifiers import Classifier
+from mlcore.models.correspondence import CorrespondenceNetwork, FeatureGallery
 from mlcore.models.explanations import Explanation, ExplanationSet
 from mlcore.models.human_maps import HumanMap, HumanMapSet
 from mlcore.models.images import Box, Image, ImageLabel, ImageSet, Mask
@@ -19,8 +20,10 @@ __all__ = [
     "AuditEntry",
     "Box",
     "Classifier",
+    "CorrespondenceNetwork",
     "Explanation",
     "ExplanationSet",
+    "FeatureGallery",
     "HumanMap",
     "HumanMapSet",
     "Image",

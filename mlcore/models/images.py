@@ -5,6 +5,8 @@ from django.db import models
 
 from mlcore.models.base import NamedManager, UUIDModel
 
+LABEL_SOURCE = "import"  # who says what came with the images: the source that runs and studies read
+
 
 def image_path(instance: "Image", filename: str) -> str:
     """Files are kept under their hash, so the same picture is stored once a set."""
@@ -63,7 +65,7 @@ class ImageLabel(models.Model):
 
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="labels")
     index = models.PositiveIntegerField(help_text="Index into the set's list of classes.")
-    source = models.CharField(max_length=40, default="import")
+    source = models.CharField(max_length=40, default=LABEL_SOURCE)
 
     natural_columns = ("image__uuid", "source", "index")
     objects = NamedManager()
@@ -87,7 +89,7 @@ class Box(models.Model):
     x1 = models.FloatField()
     y1 = models.FloatField()
     category = models.PositiveIntegerField(null=True, blank=True, help_text="Class index; empty: the image's label.")
-    source = models.CharField(max_length=40, default="import")
+    source = models.CharField(max_length=40, default=LABEL_SOURCE)
     difficult = models.BooleanField(default=False)
 
     class Meta:
@@ -119,7 +121,7 @@ class Mask(models.Model):
     file = models.FileField(upload_to=mask_path, max_length=300)
     sha256 = models.CharField(max_length=64)
     category = models.PositiveIntegerField(null=True, blank=True)
-    source = models.CharField(max_length=40, default="import")
+    source = models.CharField(max_length=40, default=LABEL_SOURCE)
 
     class Meta:
         constraints = [

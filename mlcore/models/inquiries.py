@@ -17,6 +17,7 @@ class Inquiry(UUIDModel):
     class Kind(models.TextChoices):
         LAYERS = "layers", "layers of a classifier"
         MASK = "mask", "map of a picture"
+        MATCH = "match", "a picture beside those it looks like"
 
     class State(models.TextChoices):
         WAITING = "waiting", "waiting"

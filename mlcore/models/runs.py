@@ -27,6 +27,7 @@ class Run(UUIDModel):
         SCORE = "score", "score"
         LR_TEST = "lr_test", "learning-rate test"
         REPORT = "report", "interpretability report"
+        CORRESPOND = "correspond", "classification by comparison"
 
     class State(models.TextChoices):
         QUEUED = "queued", "queued"
@@ -60,6 +61,10 @@ class Run(UUIDModel):
     explanation_sets = models.ManyToManyField(
         "mlcore.ExplanationSet", blank=True, related_name="runs",
         help_text="What an explain run fills, one set a method; what a score run judges.",
+    )  # fmt: skip
+    gallery = models.ForeignKey(
+        ImageSet, null=True, blank=True, on_delete=models.PROTECT, related_name="compared_by",
+        help_text="The images that a classification by comparison compares with; empty: those of its own set.",
     )  # fmt: skip
     human_maps = models.ForeignKey(
         HumanMapSet, null=True, blank=True, on_delete=models.PROTECT, related_name="runs",

@@ -15,7 +15,7 @@ from mlcore.attribution.tame import TAME
 from mlcore.metrics.average_drop import AverageDrop, IncreaseInConfidence
 from mlcore.metrics.perturbation import explained_part
 from mlcore.objectives.batch import Batch
-from mlcore.objectives.tame import TAMETraining
+from mlcore.objectives.tame import TAMETraining, weights_and_biases
 
 KEPT = (100, 50, 15)  # % of the pixels that stay when a map is measured (definitions §4)
 MAPS = {"tame": TAME, "l_cam": LCAM}
@@ -56,12 +56,8 @@ class AttentionRun(TAMETraining):
         return self.attention
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Parameters named weight, and the others."""
-        weights: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in self.attention.named_parameters():
-            (weights if name.rpartition(".")[2] == "weight" else others).append(parameter)
-        return [{"params": weights}, {"params": others, "rate": 2.0, "decay": 0.0}]
+        """The attention's weights, and its biases."""
+        return weights_and_biases(self.attention)
 
     def measure(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Average drop and increase in confidence of the class that the classifier predicts, in %, when 100, 50 and

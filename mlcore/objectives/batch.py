@@ -18,7 +18,8 @@ class Batch:
     the class of one annotation of each.
     maps (B, H, W) int8: 1 important, 0 unknown, −1 unimportant; None where no image of the batch has one.
     has_map (B,) bool. w_p, w_a (B,): weights of the prediction and of the attention term (definitions §2).
-    ids: names of the images, for messages and counts.
+    ids: names of the images, for messages and counts. chances: a number for each image, that an objective's own chance
+    about it begins with; it follows from seed, epoch and picture. Empty where nobody drew any.
     """
 
     images: Tensor
@@ -29,6 +30,7 @@ class Batch:
     w_a: Tensor
     ids: list[str] = field(default_factory=list)
     targets: Tensor | None = None
+    chances: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.images)

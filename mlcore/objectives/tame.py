@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -165,6 +165,16 @@ class TAMETraining(Objective):
         with torch.autocast(labels.device.type, enabled=False):
             maps = torch.sigmoid(self.attention([feature.to(kind) for feature in features], asked))
         return maps, maps.diagonal(dim1=0, dim2=1).movedim(-1, 0) if self.all_pairs else maps
+
+
+def weights_and_biases(module: nn.Module) -> list[dict[str, Any]]:
+    """Groups for an optimiser, as `Objective.groups` gives them: parameters named weight (BatchNorm's γ too), and the
+    others, which have twice the rate and do not decay (definitions §4)."""
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        (weights if name.rpartition(".")[2] == "weight" else others).append(parameter)
+    return [{"params": weights, "rate": 1.0, "decay": 1.0}, {"params": others, "rate": 2.0, "decay": 0.0}]
 
 
 def area_term(maps: Tensor) -> Tensor:

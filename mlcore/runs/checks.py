@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 from mlcore.catalogue import OBJECTIVES
 from mlcore.catalogue.several import LEARNED_BY, several, why_not_by
-from mlcore.catalogue.tuning import TRAINS, learns, makes_attention
+from mlcore.catalogue.tuning import TRAINS, learns, makes_attention, makes_beside, makes_network
 from mlcore.models import Box, Image
 from mlcore.models.partitions import Part
+from mlcore.runs.correspond_checks import correspond_refusals
 from mlcore.runs.manifest import ALL, Manifest, entries_of, labels_of
 from mlcore.runs.objects import LABEL_SOURCE
 from mlcore.runs.processes import scale_refusals
@@ -17,6 +18,9 @@ from mlcore.runs.tuning_checks import left_without_objects, tuning_refusals
 from mlcore.runs.wish import Refusal, RunRefused, Wish, having, with_truth
 
 __all__ = ["RunRefused", "Wish", "refusals"]
+
+# Kinds that know all images of a set without a partition, and what they do with them.
+WITHOUT_PARTITION = {"explain": "explain", "score": "score", "report": "report", "correspond": "compare"}
 
 
 def refusals(wish: Wish) -> dict[str, str]:
@@ -39,11 +43,12 @@ def _own_fields(wish: Wish) -> Iterator[Refusal]:
 
 def _partition(wish: Wish) -> Iterator[Refusal]:
     if wish.partition is None:
-        if wish.kind in ("explain", "score", "report") and wish.recipe["part"] == ALL:
-            if wish.kind != "score" and not wish.manifest.get(ALL):
+        if wish.kind in WITHOUT_PARTITION and wish.recipe["part"] == ALL:
+            if wish.kind != "score" and not wish.manifest.get(ALL) and not wish.recipe.get("classes"):
                 yield "image_set", f"“{wish.image_set}” holds no images."
             return
-        more = f", or {wish.kind} all images (part: all)" if wish.kind in ("explain", "score", "report") else ""
+        verb = WITHOUT_PARTITION.get(wish.kind)
+        more = f", or {verb} all images (part: all)" if verb else ""
         yield "partition", f"Choose the partition that says which images belong to which part{more}."
         return
     if wish.partition.image_set_id != wish.image_set.pk:
@@ -52,7 +57,7 @@ def _partition(wish: Wish) -> Iterator[Refusal]:
     if wish.kind == "score":  # which of the part's images have maps is asked with the sets
         return
     for part in _needed_parts(wish):
-        if not wish.manifest.get(part) and not left_without_objects(wish, part):
+        if not wish.manifest.get(part) and not left_without_objects(wish, part) and not wish.recipe.get("classes"):
             yield "partition", f"The part “{Part(part).label}” of “{wish.partition.name}” holds no images."
 
 
@@ -70,7 +75,11 @@ def _needed_parts(wish: Wish) -> list[str]:
 
 
 def _labels(wish: Wish) -> Iterator[Refusal]:
-    if wish.kind == "score" or (wish.kind == "explain" and wish.recipe["target"] != "true") or not learns(wish.recipe):
+    if (
+        wish.kind in ("score", "correspond")
+        or (wish.kind == "explain" and wish.recipe["target"] != "true")
+        or not learns(wish.recipe)
+    ):
         return  # a tuned copy, or an attention, learns what the classifier says
     without = [image for _, image, told, _ in entries_of(wish.manifest) if not labels_of(told)]
     if without:
@@ -97,8 +106,8 @@ def _hint(wish: Wish, image: Image) -> str:
 
 def _classifier(wish: Wish) -> Iterator[Refusal]:
     classifier = wish.classifier
-    if wish.kind == "report":
-        return  # several of them: asked with the report
+    if wish.kind in ("report", "correspond"):
+        return  # asked with the report, which has several, and with what is compared
     if wish.kind == "score":
         if classifier is not None:
             yield "classifier", "A score run takes each set's own classifier; leave this one out."
@@ -106,6 +115,8 @@ def _classifier(wish: Wish) -> Iterator[Refusal]:
     if classifier is None:
         if makes_attention(wish.recipe):
             yield "classifier", "TAME explains a trained classifier: choose one."
+        elif makes_network(wish.recipe):
+            yield "classifier", "A correspondence network reads a trained classifier: choose one."
         elif wish.kind not in TRAINS:
             verb = "explained" if wish.kind == "explain" else "evaluated"
             yield "classifier", f"Choose the classifier that is {verb}."
@@ -148,8 +159,9 @@ def _supervision(wish: Wish) -> Iterator[Refusal]:
     if wish.kind not in TRAINS:
         yield "supervision", "Only training uses supervision."
         return
-    if makes_attention(wish.recipe):
-        yield "supervision", "An attention module learns from the pictures alone: leave people's maps out."
+    if makes_beside(wish.recipe):
+        what = "An attention module" if makes_attention(wish.recipe) else "A correspondence network"
+        yield "supervision", f"{what} learns from the pictures alone: leave people's maps out."
         return
     if supervision.image_set_id != wish.image_set.pk:
         yield "supervision", f"“{supervision}” was made for another image set, not “{wish.image_set}”."
@@ -240,4 +252,5 @@ CHECKS: tuple[Callable[[Wish], Iterator[Refusal]], ...] = (
     _scale,
     report_refusals,
     shard_refusals,
+    correspond_refusals,
 )

@@ -44,7 +44,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=settings.BASE_DIR,
-                env=_environment() | dict(environment or {}),
+                env=child_environment() | dict(environment or {}),
                 # Ctrl-C in a terminal goes to this process, which then asks the child in its own time.
                 start_new_session=True,
             )
@@ -133,8 +133,9 @@ class Child:
                     stream.close()
 
 
-def _environment() -> dict[str, str]:
-    # It reads files and computes: no business with keys, database or queue.
+def child_environment() -> dict[str, str]:
+    """What a process that computes is given of our environment: it reads files, and has no business with keys,
+    database, queue or storage. Its threads sleep while they wait, unless we were told otherwise."""
     kept = {key: value for key, value in os.environ.items() if key not in SECRETS}
     return kept | {"OMP_WAIT_POLICY": kept.get("OMP_WAIT_POLICY", "passive"), "PYTHONUNBUFFERED": "1"}
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 SHOWN = 6
+MOST_DIGITS = 9
 FIRST = 3
 
 
@@ -22,9 +23,9 @@ def find_class(classes: Sequence[str], given: str) -> int | None:
     if folded.count(wanted) == 1:
         return folded.index(wanted)
     if text.isdecimal():
-        if int(text) < len(classes):
+        if len(text) <= MOST_DIGITS and int(text) < len(classes):
             return int(text)
-        raise ValueError(f"The classifier has the classes 0 to {len(classes) - 1}; there is no class {text}.")
+        raise ValueError(f"The classifier has the classes 0 to {len(classes) - 1}; there is no class {text[:20]}.")
     near = [index for index, name in enumerate(folded) if wanted in name]
     if len(near) == 1:
         return near[0]

@@ -118,6 +118,7 @@ def repeat(run: Run, actor: Any, changes: dict[str, Any] | None = None, *, enque
         explanation_sets=list(run.explanation_sets.all()) if run.kind == Run.Kind.SCORE else (),
         human_maps=run.human_maps,
         classifiers=classifiers_of(run),
+        gallery=run.gallery,
         repeats=run,
         seed=seed,
         enqueue=enqueue,

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlcore.catalogue import METHODS, own_options, upgrade
 from mlcore.models import AttentionModule, Classifier, ExplanationSet, Run
+from mlcore.runs import correspond_sets
 from mlcore.runs.attention import OPTION, file_behind, module_for, needing
 from mlcore.runs.code_version import code_version
 from mlcore.runs.job_classifier import JobImpossible
@@ -21,6 +22,8 @@ def sets_of(run: Run) -> list[ExplanationSet]:
 
     Raises JobImpossible for a method that was known when the run was started and is not any more.
     """
+    if run.kind == Run.Kind.CORRESPOND:
+        return correspond_sets.sets_of(run)
     recipe = upgrade(run.kind, run.recipe)
     for method in recipe["methods"]:
         if method not in METHODS:

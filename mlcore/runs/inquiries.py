@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -26,10 +26,11 @@ from mlcore.exchange import storage
 from mlcore.exchange.layers import has_sign
 from mlcore.exchange.verify import BadImage, verify
 from mlcore.exchange.windows import PlacedMap, npy, read_map
-from mlcore.models import Classifier, Image, Inquiry
+from mlcore.models import Classifier, FeatureGallery, Image, Inquiry
 from mlcore.runs.class_names import find_class
 from mlcore.runs.inquiry_server import NoAnswer, server
 from mlcore.runs.limits import limit
+from mlcore.runs.match_questions import Cells, chosen, match_question
 from mlcore.runs.questions import QuestionRefused, clean_options, layers_question, mask_question, method_of
 from mlcore.runs.workers import worker_name
 
@@ -81,33 +82,52 @@ def ask_mask(
     has its answer, or waits for it. Raises QuestionRefused with a sentence for each field that is wrong.
     """
     errors: dict[str, str] = {}
-    chosen: dict[str, Any] = {"method": method}
+    kept: dict[str, Any] = {"method": method}
     try:
         name, module = method_of(classifier, method)
         if name not in quick_methods():
             raise QuestionRefused({"method": TOO_COSTLY})
         if module is not None:  # the newest one of today, also where there is a newer one tomorrow
-            chosen["method"] = f"{name}:{module.uuid}"
-        chosen["options"] = clean_options(method, options or {})
+            kept["method"] = f"{name}:{module.uuid}"
+        kept["options"] = clean_options(method, options or {})
     except QuestionRefused as refused:
         errors |= refused.errors
     try:
-        chosen["label"] = find_class(classifier.classes, label)
+        kept["label"] = find_class(classifier.classes, label)
     except ValueError as error:
         errors["label"] = str(error)
     if errors:
         raise QuestionRefused(errors)
-    mask_question(classifier, "", **chosen)
-    row = Inquiry(owner=owner, kind=Inquiry.Kind.MASK, classifier=classifier)
-    shown = _picture(row, picture)
-    row.question = chosen | {
-        "file": shown.file, "name": shown.name, "width": shown.width, "height": shown.height, "sha256": shown.sha256,
-    }  # fmt: skip
-    known = _own(owner).filter(classifier=classifier, kind=Inquiry.Kind.MASK).exclude(state=State.FAILED)
-    for before in known[:REMEMBERED]:
-        if before.question == row.question:
-            return before
-    return _write(row)
+    mask_question(classifier, "", **kept)
+    return _ask(Inquiry(owner=owner, kind=Inquiry.Kind.MASK, classifier=classifier), picture, kept)
+
+
+def ask_match(
+    classifier: Classifier,
+    owner: Any,
+    picture: IO[bytes] | Image | Inquiry,
+    *,
+    gallery: FeatureGallery | None,
+    matcher: str,
+    options: Mapping[str, Any] | None = None,
+    marked: Cells | None = None,
+) -> Inquiry:
+    """Ask which pictures of a gallery a picture looks like, part by part, and what they say it shows.
+
+    options: those of the matcher, and candidates, votes, ties and neighbours as of a run. marked: (row, column) of the
+    cells that count. The same question again gives the row that has its answer, or waits for it. Raises QuestionRefused
+    with a sentence for each field that is wrong.
+    """
+    kept = chosen(classifier, gallery, matcher=matcher, options=options or {}, marked=marked)
+    return _ask(Inquiry(owner=owner, kind=Inquiry.Kind.MATCH, classifier=classifier), picture, kept)
+
+
+def unmarked(asked: Inquiry) -> Inquiry | None:
+    """The answered question that differs from this one only in that nothing is marked; None where nothing is marked
+    here, or nobody asked it."""
+    if not asked.question.get("marked"):
+        return None
+    return _same(asked, asked.question | {"marked": None}, State.ANSWERED)
 
 
 def picture_of(inquiry: Inquiry) -> Picture:
@@ -136,7 +156,7 @@ def answer(uuid: str) -> None:
         return
     row = Inquiry.objects.select_related("classifier").get(uuid=uuid)
     try:
-        found = _layers(row) if row.kind == Inquiry.Kind.LAYERS else _mask(row)
+        found = _ANSWERS[Inquiry.Kind(row.kind)](row)
     except (NoAnswer, QuestionRefused) as error:
         _end(row, State.FAILED, reason=str(error))
     except Exception as error:
@@ -145,6 +165,12 @@ def answer(uuid: str) -> None:
     else:
         if not _end(row, State.ANSWERED, answer=found) and found.get("map"):
             default_storage.delete(found["map"])  # given up, or deleted with its classifier, in the meantime
+
+
+def keep_layers(classifier: Classifier, found: Mapping[str, Any]) -> None:
+    """Write the answer to a question for layers down with the classifier, where pages and forms read them."""
+    classifier.layers = found["layers"]
+    Classifier.objects.filter(pk=classifier.pk).update(layers=classifier.layers)
 
 
 def give_up(row: Inquiry, reason: str) -> bool:
@@ -158,20 +184,41 @@ def give_up(row: Inquiry, reason: str) -> bool:
 
 def _layers(row: Inquiry) -> dict[str, Any]:
     found = server().ask(layers_question(row.classifier), limit("INQUIRY_SECONDS"))
-    Classifier.objects.filter(pk=row.classifier_id).update(layers=found["layers"])
+    keep_layers(row.classifier, found)
     return {"image_size": found["image_size"], "seconds": found["seconds"]}
 
 
-def _mask(row: Inquiry) -> dict[str, Any]:
+def _match(row: Inquiry) -> dict[str, Any]:
+    question = match_question(row.classifier, _file(row), row.question)
+    found = server().ask(question, limit("INQUIRY_SECONDS"))
+    gallery = FeatureGallery.objects.select_related("image_set").get(uuid=row.question["gallery"])
+    for way in found["ways"]:
+        way["name"] = gallery.image_set.classes[way["label"]]
+    return found
+
+
+def _file(row: Inquiry) -> str:
     told = row.question
     path = default_storage.path(told["file"])
     if not Path(path).is_file():
         raise QuestionRefused({"picture": f"The picture {told['name']} is not in the storage any more."})
+    return path
+
+
+def _mask(row: Inquiry) -> dict[str, Any]:
+    told, path = row.question, _file(row)
     question = mask_question(row.classifier, path, method=told["method"], options=told["options"], label=told["label"])
     found = server().ask(question, limit("INQUIRY_SECONDS"))
     values = np.asarray(found.pop("map"), dtype=np.float32)
     name = storage.put(f"inquiries/{row.uuid}-map.npy", npy(values))
     return found | {"map": name, "height": values.shape[0], "width": values.shape[1]}
+
+
+_ANSWERS: dict[Inquiry.Kind, Callable[[Inquiry], dict[str, Any]]] = {
+    Inquiry.Kind.LAYERS: _layers,
+    Inquiry.Kind.MASK: _mask,
+    Inquiry.Kind.MATCH: _match,
+}
 
 
 def _end(row: Inquiry, state: str, **fields: Any) -> bool:
@@ -181,6 +228,23 @@ def _end(row: Inquiry, state: str, **fields: Any) -> bool:
 
 def _own(owner: Any) -> Any:
     return Inquiry.objects.filter(owner=owner).order_by("-created", "-pk")
+
+
+def _ask(row: Inquiry, picture: IO[bytes] | Image | Inquiry, kept: Mapping[str, Any]) -> Inquiry:
+    """Write the question about the picture, unless the same one was written before."""
+    shown = _picture(row, picture)
+    row.question = dict(kept) | {
+        "file": shown.file, "name": shown.name, "width": shown.width, "height": shown.height, "sha256": shown.sha256,
+    }  # fmt: skip
+    return _same(row, row.question) or _write(row)
+
+
+def _same(row: Inquiry, question: Mapping[str, Any], *states: str) -> Inquiry | None:
+    """A question of this person that asks just this, and has not failed."""
+    known = _own(row.owner).filter(classifier=row.classifier, kind=row.kind).exclude(state=State.FAILED)
+    if states:
+        known = known.filter(state__in=states)
+    return next((before for before in known[:REMEMBERED] if before.question == question), None)
 
 
 def _picture(row: Inquiry, picture: IO[bytes] | Image | Inquiry) -> Picture:

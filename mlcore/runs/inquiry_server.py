@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 
 from django.conf import settings
 
-from mlcore.runs.child import SECRETS
+from mlcore.runs.child import child_environment
 from mlcore.runs.limits import limit
 
 COMMAND = (sys.executable, "-m", "mlcore.training.serve")
@@ -131,14 +131,13 @@ class Server:
     def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in _kill)
         self._answers = queue.Queue()
-        kept = {key: value for key, value in os.environ.items() if key not in SECRETS}
         self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             cwd=settings.BASE_DIR,
-            env=kept | {"OMP_WAIT_POLICY": kept.get("OMP_WAIT_POLICY", "passive"), "PYTHONUNBUFFERED": "1"},
+            env=child_environment(),
             # Ctrl-C in a terminal goes to this process, which then ends the child.
             start_new_session=True,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcore.models import Classifier, Run, RunMetric
-from mlcore.runs import outputs, state
+from mlcore.runs import correspond_outputs, outputs, state
 from mlcore.runs.state import Claim
 
 ENDINGS = ("result", "failed", "cancelled")
@@ -13,6 +13,7 @@ ENDINGS = ("result", "failed", "cancelled")
 COUNTED = {
     Run.Kind.EVALUATE.value: ("looking at",),
     Run.Kind.REPORT.value: ("",),
+    Run.Kind.CORRESPOND.value: ("describing", "comparing", "looking at"),
     Run.Kind.LR_TEST.value: ("trying rates",),
 }
 MOST_METRICS = 2000  # rows; written at once when so many wait
@@ -118,6 +119,14 @@ class Intake:
     def _take_shard(self, event: dict[str, Any]) -> None:
         outputs.store_shard(self.claim, self.run, self.workdir, event)
 
+    def _take_matches(self, event: dict[str, Any]) -> None:
+        with state.held(self.claim):
+            correspond_outputs.write_matches(self.run, event["set"], event["rows"])
+
+    def _take_gallery(self, event: dict[str, Any]) -> None:
+        with state.held(self.claim):
+            correspond_outputs.write_gallery(self.run, event)
+
     def _take_predictions(self, event: dict[str, Any]) -> None:
         if self.run.kind == Run.Kind.TRAIN:
             self._predictions += event["rows"]
@@ -138,7 +147,7 @@ class Intake:
                 return
             classifier = self._classifier_of(event)
             if classifier is not None:
-                part = self.run.recipe["part"] if self.run.kind == Run.Kind.REPORT else event["part"]
+                part = event.get("part") or self.run.recipe["part"]
                 outputs.write_scores(self.run, classifier, part, event["rows"])
 
     def _classifier_of(self, event: dict[str, Any]) -> Classifier | None:

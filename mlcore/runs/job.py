@@ -12,6 +12,7 @@ from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
 from mlcore.runs.attention import with_files
+from mlcore.runs.correspond_job import compared_by
 from mlcore.runs.devices import CPU, CUDA
 from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
 from mlcore.runs.manifest import ALL, labels_of
@@ -59,6 +60,8 @@ def build(run: Run, claim: Claim) -> dict[str, Any]:
         job |= judged_by(run)
     if run.kind == Run.Kind.REPORT:
         job["reports"] = reported_by(run)
+    if run.kind == Run.Kind.CORRESPOND:
+        job |= compared_by(run)
     if run.kind == Run.Kind.EXPLAIN:
         images = [image for _, image, _, _ in manifests.entries_of(run.manifest)]
         sets = run.explanation_sets.values_list("method", "pk")
@@ -100,12 +103,15 @@ def _resume(run: Run) -> str | None:
 def _parts(run: Run) -> dict[str, list[dict[str, Any]]]:
     supervision = _supervision(run)
     trains = run.kind in TRAINS
-    comparable = (trains and learns(run.recipe)) or classes_of(run) == list(run.image_set.classes)
+    # What a comparison asks about has its right answers in the gallery's classes, which it is told apart.
+    comparable = run.kind != Run.Kind.CORRESPOND and (
+        (trains and learns(run.recipe)) or classes_of(run) == list(run.image_set.classes)
+    )
     located = trains and needs_objects(run.recipe)
     parts: dict[str, list[dict[str, Any]]] = {}
     for part, entries in manifests.images_of(run.manifest):
         trained = trains and part in (Part.TRAIN, Part.POOL)
-        judged = not trained and run.kind != Run.Kind.EXPLAIN
+        judged = not trained and run.kind not in (Run.Kind.EXPLAIN, Run.Kind.CORRESPOND)
         items: list[dict[str, Any]] = []
         for chunk in _chunks(entries):
             images = _images(chunk)

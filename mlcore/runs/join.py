@@ -98,7 +98,10 @@ def _follow(child: Child, claim: Claim, launch: Launch, say: Say) -> None:
             say(f"Joined: process {event['process'] + 1} of {event['processes']}.")
         elif event is not None and event["event"] == "failed":
             reason = str(event.get("reason") or "")
-        row = Run.objects.only("state", "attempt").get(pk=claim.pk)
+        row = Run.objects.only("state", "attempt").filter(pk=claim.pk).first()
+        if row is None:
+            child.kill()
+            raise CannotJoin("The run was deleted while this machine took part in it.")
         if row.state == Run.State.RUNNING and row.attempt == claim.token:
             begun = begun or time.monotonic()
             if not let_in and time.monotonic() - begun > LET_IN_SECONDS:

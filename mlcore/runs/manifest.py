@@ -18,9 +18,10 @@ from mlcore.catalogue.several import several
 from mlcore.catalogue.tuning import TRAINS, needs_objects
 from mlcore.models import Box, Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
 from mlcore.models.partitions import Part
+from mlcore.runs import correspond_images
+from mlcore.runs.correspond_images import ALL, GALLERY
 from mlcore.runs.objects import LABEL_SOURCE, with_objects
 
-ALL = "all"
 # Tar shards that are trained on instead of the part train: [path, bytes, SHA-256 of the index, images] each.
 SHARDS = "shards"
 
@@ -31,6 +32,7 @@ Told = int | list[int] | None
 def freeze(
     *, kind: str, recipe: dict[str, Any], image_set: ImageSet, partition: Partition | None,
     supervision: SupervisionSet | None, explanation_sets: Sequence[ExplanationSet] = (),
+    gallery: ImageSet | None = None,
 ) -> Manifest:  # fmt: skip
     """The images of a run, in the order of their rows.
 
@@ -39,7 +41,10 @@ def freeze(
     lr_test: as train, what is trained on alone. Shards are trained on instead of the part train; they join later.
     explain, evaluate, report: the recipe's part; explain and report know "all", with or without a partition.
     score: those of the part, or of all images, that have a map in one of the sets.
+    correspond: the part's images of the chosen classes, and those that they are compared with.
     """
+    if kind == "correspond":
+        return correspond_images.freeze(recipe, image_set, partition, gallery)
     if kind == "score":
         return _with_maps(recipe["part"], image_set, partition, explanation_sets)
     entries = _annotated if several(recipe) else _entries
@@ -91,8 +96,8 @@ def entries_of(manifest: Manifest) -> Iterable[tuple[str, str, Told, str]]:
 
 
 def images_of(manifest: Manifest) -> Iterable[tuple[str, list[list[Any]]]]:
-    """(part, entries) of all that lists images; shards are listed as files."""
-    return ((part, entries) for part, entries in manifest.items() if part != SHARDS)
+    """(part, entries) of all that the run is about; shards are listed as files, a gallery is what is compared with."""
+    return ((part, entries) for part, entries in manifest.items() if part not in (SHARDS, GALLERY))
 
 
 def labels_of(told: Told) -> list[int]:

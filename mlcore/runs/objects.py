@@ -4,9 +4,9 @@ from collections import defaultdict
 from typing import Any
 
 from mlcore.models import Box, Image, Mask, SupervisionItem, SupervisionSet
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.models.partitions import Part
 
-LABEL_SOURCE = "import"
 CHUNK = 500  # SQLite limits the variables of one statement
 
 Labels = dict[int, int | None]

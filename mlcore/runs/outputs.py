@@ -1,5 +1,5 @@
-"""What a run leaves behind: a classifier or an attention module, maps, predictions, scores. Every write holds the run's
-row."""
+"""What a run leaves behind: a classifier or what was trained beside one, maps, predictions, scores. Every write holds
+the run's row."""
 
 import hashlib
 import uuid
@@ -25,6 +25,7 @@ from mlcore.models import (
 )
 from mlcore.models.partitions import Part
 from mlcore.runs.job_classifier import classes_of
+from mlcore.runs.new_network import NewNetwork
 from mlcore.runs.objects import CHUNK
 from mlcore.runs.start import LABELS, TRANSFORM
 from mlcore.runs.state import Claim, held
@@ -193,11 +194,13 @@ class NewAttention:
         default_storage.delete(self.stored)
 
 
-def made_by(run: Run, workdir: Path, ending: dict[str, Any]) -> NewClassifier | NewAttention | None:
+def made_by(run: Run, workdir: Path, ending: dict[str, Any]) -> NewClassifier | NewAttention | NewNetwork | None:
     """What a run's last word says that it has made; None for one that makes nothing of its own."""
     if not ending.get("weights"):
         return None
     weights = workdir / ending["weights"]
+    if ending.get("network"):
+        return NewNetwork(run, weights, ending["network"])
     return NewAttention(run, weights, ending["attention"]) if ending.get("attention") else NewClassifier(run, weights)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlcore.runs.student import t_quantile
+
 RESAMPLES = 1000
 AT_ONCE = 1_000_000  # random numbers in memory
 MANY = 5000
@@ -75,43 +77,3 @@ def _over_classes(apart: np.ndarray, of: np.ndarray) -> Difference:
         found.append(means.sum(axis=1) / (present > 0).sum(axis=1))
     low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
     return Difference(value, float(low), float(high), count)
-
-
-def t_quantile(share: float, freedom: int) -> float:
-    """Student's t: the value below which this share (above ½) of the distribution lies, to ten digits."""
-    low, high = 0.0, 1.0
-    while _t_below(high, freedom) < share:
-        low, high = high, 2 * high
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if _t_below(middle, freedom) < share else (low, middle)
-    return (low + high) / 2
-
-
-def _t_below(value: float, freedom: int) -> float:
-    return 1 - _beta(freedom / 2, 0.5, freedom / (freedom + value * value)) / 2
-
-
-def _beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function, by Lentz's continued fraction (Numerical Recipes §6.4)."""
-    if x <= 0 or x >= 1:
-        return min(max(x, 0.0), 1.0)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    tiny = 1e-300
-    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    fraction = d
-    for m in range(1, 10_000):
-        for factor in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1 / ((1 + factor * d) or tiny)
-            c = (1 + factor / c) or tiny
-            fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * fraction

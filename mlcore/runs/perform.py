@@ -84,10 +84,10 @@ class Attempt:
             raise KeyboardInterrupt
 
     def _perform(self) -> None:
-        run = Run.objects.select_related("image_set", "partition", "classifier", "supervision", "human_maps").get(
-            pk=self.claim.pk
-        )
-        if run.kind in (Run.Kind.EXPLAIN, Run.Kind.REPORT):
+        run = Run.objects.select_related(
+            "image_set", "partition", "classifier", "supervision", "human_maps", "gallery"
+        ).get(pk=self.claim.pk)
+        if run.kind in (Run.Kind.EXPLAIN, Run.Kind.REPORT, Run.Kind.CORRESPOND):
             with state.held(self.claim):
                 run.explanation_sets.set(sets_of(run))
         workdir = workdir_of(run, self.claim)
@@ -194,7 +194,7 @@ class Attempt:
     def _succeed(self, run: Run, ending: dict[str, Any]) -> None:
         made = made_by(run, self.intake.workdir, ending)
         result = {"selected_epoch": ending.get("selected_epoch"), "summary": ending.get("summary") or {}}
-        for said in ("ceiling", "rates"):
+        for said in ("ceiling", "rates", "comparison"):
             if ending.get(said):
                 result[said] = ending[said]
         try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlcore.catalogue import METHODS, RecipeError
 from mlcore.catalogue.fields import Field, clean_fields
 from mlcore.models import AttentionModule, Classifier
-from mlcore.runs.attention import newest_attention
+from mlcore.runs.attention import OPTION, file_of, module_for, needing, newest_attention
 
-ATTENTION = "attention"
 DEFAULT_METHOD = "grad_cam"
 
 
@@ -28,7 +27,7 @@ def layers_question(classifier: Classifier) -> dict[str, Any]:
     return {
         "kind": "layers",
         # Shapes follow from the architecture: the weights are not read.
-        "classifier": _built(classifier) | {"weights": None},
+        "classifier": built(classifier) | {"weights": None},
         "image_size": int((classifier.transform or {}).get("image_size") or 224),
     }
 
@@ -40,7 +39,7 @@ def mask_question(
     name, chosen = method_of(classifier, method)
     return {
         "kind": "mask",
-        "classifier": _built(classifier) | {"weights": _weights(classifier)},
+        "classifier": built(classifier) | {"weights": weights_of(classifier)},
         "picture": picture,
         "method": name,
         "options": _in_full(name, options) | _attention(chosen),
@@ -58,18 +57,12 @@ def method_of(classifier: Classifier, method: str) -> tuple[str, AttentionModule
     name, _, wanted = method.partition(":")
     if name not in METHODS:
         raise QuestionRefused({"method": f"There is no method “{name}”; there are {', '.join(METHODS)}."})
-    if "attention" not in METHODS[name].needs:
+    if not needing([name]):
         return name, None
-    if wanted:
-        chosen = next((one for one in classifier.attention_modules.filter(kind=name) if str(one.uuid) == wanted), None)
-    else:
-        chosen = newest_attention(classifier, name)
-    if chosen is None:
-        title = METHODS[name].title
-        raise QuestionRefused(
-            {"method": f"{title} needs a trained attention module, and “{classifier}” has none. Train one first."}
-        )
-    return name, chosen
+    try:
+        return name, module_for(classifier, name, wanted)
+    except ValueError as error:
+        raise QuestionRefused({"method": str(error)}) from error
 
 
 def default_method(classifier: Classifier) -> str:
@@ -80,12 +73,16 @@ def default_method(classifier: Classifier) -> str:
 def option_fields(method: str) -> tuple[Field, ...]:
     """The options of a method that a person may set."""
     spec = METHODS.get(method.partition(":")[0])
-    return tuple(field for field in spec.fields if field.name != ATTENTION) if spec else ()
+    return tuple(field for field in spec.fields if field.name != OPTION) if spec else ()
 
 
 def clean_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The method's options that differ from their defaults. Raises QuestionRefused with a sentence for each."""
-    fields = option_fields(method)
+    return differing(option_fields(method), options)
+
+
+def differing(fields: Sequence[Field], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of these fields that differ from their defaults. Raises QuestionRefused with a sentence for each."""
     try:
         cleaned = clean_fields(fields, options)
     except RecipeError as error:
@@ -100,7 +97,8 @@ def _in_full(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return usual | dict(options)
 
 
-def _built(classifier: Classifier) -> dict[str, Any]:
+def built(classifier: Classifier) -> dict[str, Any]:
+    """How the process builds it, without its weights. Raises QuestionRefused where it cannot."""
     if not classifier.architecture or len(classifier.classes) < 2:
         raise QuestionRefused({"": f"“{classifier}” has no architecture or no classes here, so it cannot be asked."})
     return {
@@ -111,7 +109,8 @@ def _built(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _weights(classifier: Classifier) -> str:
+def weights_of(classifier: Classifier) -> str:
+    """The file of its weights. Raises QuestionRefused where it is gone."""
     if not classifier.weights or not Path(classifier.weights.path).is_file():
         raise QuestionRefused({"": f"The weights of “{classifier}” are not in the storage, so it cannot be asked."})
     return str(classifier.weights.path)
@@ -120,6 +119,9 @@ def _weights(classifier: Classifier) -> str:
 def _attention(chosen: AttentionModule | None) -> dict[str, Any]:
     if chosen is None:
         return {}
-    if not Path(chosen.weights.path).is_file():
-        raise QuestionRefused({"method": f"The weights of “{chosen}” are not in the storage any more."})
-    return {ATTENTION: str(chosen.weights.path)}
+    file = file_of(chosen)
+    if not file:
+        raise QuestionRefused(
+            {"method": f"The file of the attention module “{chosen}” is not in the storage any more."}
+        )
+    return {OPTION: file}

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from mlcore.catalogue import METHODS, METRICS, upgrade
+from mlcore.catalogue import METHODS, upgrade
 from mlcore.catalogue.published import PUBLISHED, Published
 from mlcore.models import Classifier, ExplanationSet, Run, Score
 from mlcore.runs.manifest import entries_of
+from mlcore.runs.metric_columns import MetricColumn, sort_by_metric
 from mlcore.runs.paired import Difference, difference
 from mlcore.runs.report_plan import asks_classifier, classifiers_of
 
@@ -24,16 +25,8 @@ BY_ROW = "row"
 
 
 @dataclass
-class Column:
-    """A metric. higher: which way is better (None: neither); order: how a click on its head sorts next."""
-
-    name: str
-    title: str
-    summary: str
-    unit: str
-    higher: bool | None
-    sorted: str = ""
-    order: str = "down"
+class Column(MetricColumn):
+    """A metric, its shares in per cent."""
 
     @property
     def scale(self) -> int:
@@ -43,14 +36,6 @@ class Column:
     @property
     def shown_unit(self) -> str:
         return "%" if self.unit in ("share", "%") else self.unit
-
-    @property
-    def decimals(self) -> int:
-        return 1 if self.shown_unit == "%" else 3
-
-    @property
-    def arrow(self) -> str:
-        return "" if self.higher is None else "↑" if self.higher else "↓"
 
     def told(self, value: float, sign: str = "") -> str:
         """A stored value as it is printed; sign "+" shows it always."""
@@ -199,20 +184,7 @@ def report_of(run: Run, *, against: str = "", sort: str = BY_ROW, order: str = "
 def _columns(scores: Iterable[Score], recipe: dict[str, Any]) -> list[Column]:
     there = {score.metric for score in scores}
     named = [ACCURACY, *recipe.get("metrics", ())]
-    found = []
-    for name in [*(name for name in named if name in there), *sorted(there - set(named))]:
-        spec = METRICS.get(name)
-        source = f" ({spec.reference})" if spec and spec.reference else ""
-        found.append(
-            Column(
-                name=name,
-                title=spec.title if spec else name.replace("_", " "),
-                summary=f"{spec.summary}{source}" if spec else "",
-                unit=spec.unit if spec else "",
-                higher=spec.higher_is_better if spec else None,
-            )
-        )
-    return found
+    return [Column.of(name) for name in [*(name for name in named if name in there), *sorted(there - set(named))]]
 
 
 def _rows(
@@ -287,25 +259,10 @@ def _numbers(values: dict[str, Any]) -> dict[str, float]:
 
 
 def _sort(report: Report, sort: str, order: str) -> None:
-    place = next((number for number, column in enumerate(report.columns) if column.name == sort), None)
-    if place is not None:
-        column = report.columns[place]
-        down = order == "down" if order in ("up", "down") else column.higher is not False
-        column.sorted = "descending" if down else "ascending"
-
-        def key(row: Row) -> tuple[bool, float]:
-            score = row.cells[place].score
-            value = score.value if score else None
-            return (value is None, 0.0 if value is None else -value if down else value)
-
+    if sort_by_metric(report.columns, report.groups, sort, order):
+        return
+    report.row_sorted = "descending" if order == "down" else "ascending"
+    report.row_order = "up" if order == "down" else "down"
+    if order == "down":
         for rows in report.groups:
-            rows.sort(key=key)
-    else:
-        report.row_sorted = "descending" if order == "down" else "ascending"
-        report.row_order = "up" if order == "down" else "down"
-        if order == "down":
-            for rows in report.groups:
-                rows.reverse()
-    for column in report.columns:
-        better = "up" if column.higher is False else "down"
-        column.order = ("up" if column.sorted == "descending" else "down") if column.sorted else better
+            rows.reverse()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mlcore.catalogue import METRICS
+from mlcore.catalogue.several import several
 from mlcore.runs.manifest import entries_of
 from mlcore.runs.wish import Refusal, Wish, with_truth
 
@@ -22,7 +23,7 @@ def report_refusals(wish: Wish) -> Iterator[Refusal]:
         theirs = list(classifier.classes)
         if not classifier.weights:
             yield "classifiers", f"“{classifier}” has no weights."
-        elif (classifier.transform or {}).get("labels") == "several":
+        elif several(classifier.transform or {}):
             yield "classifiers", f"“{classifier}” learned several labels an image; a report counts one."
         elif theirs != ours:
             yield "classifiers", _other_classes(str(classifier), str(wish.image_set), theirs, ours)

@@ -10,6 +10,7 @@ from mlcore.runs.attention import OPTION, with_files
 from mlcore.runs.job_classifier import JobImpossible, classifier_of
 from mlcore.runs.report_plan import as_it_reads, classifiers_of
 from mlcore.runs.score_job import map_set
+from mlcore.runs.start import TRANSFORM
 
 
 def reported_by(run: Run) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def reported_by(run: Run) -> list[dict[str, Any]]:
                 "id": str(classifier.uuid),
                 "name": classifier.name,
                 "classifier": classifier_of(classifier, run),
-                "transform": {name: read[name] for name in ("image_size", "resize", "normalise")},
+                "transform": {name: read[name] for name in TRANSFORM},
                 "attention": _modules(read, classifier),
                 "accuracy": bool(recipe["accuracy"]) and classifier.pk not in counted,
                 "sets": [

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mlcore.catalogue import METHODS, METRICS, MethodSpec
+from mlcore.catalogue import METHODS, METRICS
 from mlcore.catalogue.recipe_fields import INPUT
 from mlcore.models import Classifier, Run
 
@@ -38,10 +38,6 @@ def plan(run: Run, recipe: dict[str, Any]) -> list[tuple[Classifier, dict[str, A
         own = as_it_reads(recipe, classifier)
         way = tuple(own[field.name] for field in INPUT)
         again = way in read and not asks_classifier(recipe)
-        found += [(classifier, own, name) for name in recipe["methods"] if not (again and _spec(name).baseline)]
+        found += [(classifier, own, name) for name in recipe["methods"] if not (again and METHODS[name].baseline)]
         read.add(way)
     return found
-
-
-def _spec(name: str) -> MethodSpec:
-    return METHODS[name]

@@ -4,6 +4,7 @@ Forms, the command line and other runs all come through here, so the same wish g
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
@@ -21,10 +22,12 @@ from mlcore.models import (
     SupervisionSet,
 )
 from mlcore.models.partitions import Part
+from mlcore.runs import correspond_checks, correspond_networks
 from mlcore.runs import manifest as manifests
 from mlcore.runs.attention import settled
 from mlcore.runs.checks import RunRefused, Wish, refusals
 from mlcore.runs.code_version import code_version
+from mlcore.runs.correspond_features import layer_of
 from mlcore.runs.manifest import ALL, SHARDS
 from mlcore.runs.queue import send_on_commit
 from mlcore.runs.sharded import frozen_shards
@@ -52,6 +55,7 @@ def start_run(
     explanation_sets: Sequence[ExplanationSet] = (),
     human_maps: HumanMapSet | None = None,
     classifiers: Sequence[Classifier] = (),
+    gallery: ImageSet | None = None,
     control: Run | None = None,
     repeats: Run | None = None,
     seed: int = 0,
@@ -61,7 +65,8 @@ def start_run(
 
     A classifier's own way of reading images (input size, resizing, normalisation) is kept unless the recipe
     says otherwise. `explanation_sets` and `human_maps` are what a score run judges and compares with; its images are
-    those of the part that have a map in one of the sets. `classifiers` are what a report compares.
+    those of the part that have a map in one of the sets. `classifiers` are what a report compares;
+    `gallery` is what a classification by comparison compares with, its own images where none is given.
     Raises RunRefused with a sentence for each field that is wrong.
     """
     try:
@@ -77,6 +82,8 @@ def start_run(
         cleaned = settled(cleaned, [classifier])
     elif kind == "report":
         cleaned = settled(cleaned, classifiers)
+    elif kind == "correspond" and classifier is not None:
+        cleaned = _compared_by(cleaned, classifier)
     sets = tuple(dict.fromkeys(explanation_sets))
     frozen = manifests.freeze(
         kind=kind,
@@ -85,6 +92,7 @@ def start_run(
         partition=partition,
         supervision=supervision,
         explanation_sets=sets,
+        gallery=gallery,
     )
     if kind in TRAINS and cleaned["shards"]:
         try:
@@ -93,8 +101,9 @@ def start_run(
             raise RunRefused({"shards": str(error)}) from error
     compared = tuple(dict.fromkeys(classifiers))
     wish = Wish(
-        kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps, compared
-    )
+        kind, name, seed, image_set, partition, classifier, supervision, cleaned, frozen, sets, human_maps, compared,
+        gallery,
+    )  # fmt: skip
     errors = refusals(wish)
     if errors:
         raise RunRefused(errors)
@@ -140,6 +149,13 @@ def _as_its_classifier_reads(kind: str, recipe: dict[str, Any], classifier: Clas
     }
 
 
+def _compared_by(recipe: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
+    """The recipe with the layer and the correspondence network that are read written into it. Raises RunRefused."""
+    with suppress(ValueError):  # told with what else is wrong
+        recipe = recipe | {"layer": layer_of(classifier, recipe["layer"])}
+    return correspond_networks.settled(recipe, classifier)
+
+
 def _write(
     wish: Wish, *, owner: Any, control: Run | None = None, repeats: Run | None = None, enqueue: bool = True
 ) -> Run:
@@ -154,6 +170,7 @@ def _write(
         classifier=wish.classifier,
         supervision=wish.supervision,
         human_maps=wish.human_maps,
+        gallery=wish.gallery,
         control=control,
         repeats=repeats,
         manifest=wish.manifest,
@@ -190,6 +207,8 @@ def _notes(wish: Wish) -> list[str]:
     if wish.kind in TRAINS and needs_objects(wish.recipe):
         notes += left_out(wish)
     notes += _notes_on_other_code(wish)
+    if wish.kind == "correspond":
+        notes += correspond_checks.notes(wish)
     if _looks_at_test(wish):
         notes.append("This run looks at the test part; the look is on record.")
     return notes

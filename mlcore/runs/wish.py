@@ -33,6 +33,7 @@ class Wish:
     explanation_sets: tuple[ExplanationSet, ...] = ()
     human_maps: HumanMapSet | None = None
     classifiers: tuple[Classifier, ...] = ()
+    gallery: ImageSet | None = None
 
 
 def with_truth(images: list[str]) -> set[str]:

@@ -20,15 +20,16 @@ from torch import nn
 
 from mlcore.objectives.batch import Batch
 from mlcore.objectives.feature_store import LIMIT, FeatureStore
-from mlcore.objectives.tame import TAMETraining
+from mlcore.objectives.tame import TAMETraining, weights_and_biases
 from mlcore.training.data import Augmentation, BatchLoader, Frames
 from mlcore.training.errors import JobError
 from mlcore.training.job import Item
 from mlcore.training.lr_test import HIGH, LOW, LearningRateCurve, enough_steps, learning_rate_test
+from mlcore.training.optimisation import Schedule
 from mlcore.training.pictures import Geometry
 
 WEIGHT_DECAY = 5e-4
-MOMENTA = (0.85, 0.95)  # where the learning rate is highest, and at both ends
+MOMENTUM = 0.95  # at both ends of OneCycle; 0.1 less where the learning rate is highest
 
 
 class Batches(Protocol):
@@ -114,11 +115,10 @@ def train_attention(
     again = epochs > (getattr(batches, "views", None) or epochs)
     with _in_training(model, objective), _remembering(objective, batches, cache_bytes if again else 0):
         optimizer = optimizer_of(objective, learning_rate, weight_decay=weight_decay)
-        schedule = one_cycle(optimizer, total)
+        schedule = one_cycle(learning_rate, total)
         for _ in range(epochs):
             for batch in batches:
-                if told:
-                    schedule.step()
+                schedule.apply(optimizer, len(told))
                 told.append(_step(model, objective, batch, optimizer))
                 if not math.isfinite(told[-1]["loss"]):
                     raise JobError(
@@ -150,12 +150,11 @@ def attention_learning_rate(
     with _in_training(model, objective), _remembering(objective, batches, cache_bytes):
         before = copy.deepcopy(objective.state_dict())
         optimizer = optimizer_of(objective, 1.0)
-        doubled = [group["lr"] for group in optimizer.param_groups]
         following = chain.from_iterable(iter(batches) for _ in count())
 
         def step(rate: float) -> float:
-            for group, factor in zip(optimizer.param_groups, doubled, strict=True):
-                group["lr"] = rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["rate"]
             return _step(model, objective, next(following), optimizer)["loss"]
 
         try:
@@ -169,31 +168,22 @@ def optimizer_of(
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov's momentum: parameters named weight (BatchNorm's γ too) decay, biases do not and have twice
     the rate."""
-    weights: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        (weights if name.rpartition(".")[2] == "weight" else biases).append(parameter)
     groups = [
-        {"params": weights, "lr": learning_rate, "weight_decay": weight_decay},
-        {"params": biases, "lr": 2 * learning_rate, "weight_decay": 0.0},
+        {
+            "params": group["params"],
+            "rate": group["rate"],
+            "lr": learning_rate * group["rate"],
+            "weight_decay": weight_decay * group["decay"],
+        }
+        for group in weights_and_biases(module)
     ]
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTA[1], nesterov=True)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True)
 
 
-def one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
-    """OneCycle over `steps`, each group up to the rate that it has now: 30 % up from 1/25, down by a cosine to 1/10,000
-    of the start; momentum 0.95 → 0.85 → 0.95. One `step()` after each step but the last."""
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[float(group["lr"]) for group in optimizer.param_groups],
-        total_steps=steps,
-        pct_start=0.3,
-        anneal_strategy="cos",
-        div_factor=25.0,
-        final_div_factor=1e4,
-        base_momentum=MOMENTA[0],
-        max_momentum=MOMENTA[1],
-    )
+def one_cycle(learning_rate: float, steps: int) -> Schedule:
+    """The OneCycle of runs over `steps`, up to `learning_rate`: 30 % up from 1/25, down by a cosine to 1/10,000 of the
+    start; momentum 0.95 → 0.85 → 0.95."""
+    return Schedule("one_cycle", learning_rate, steps_per_epoch=steps, total=steps, step_epochs=1, momentum=MOMENTUM)
 
 
 def _step(

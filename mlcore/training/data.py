@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -106,7 +106,7 @@ class RawBatch:
     """A batch as it leaves the loader: bytes on the CPU, `positions` in the frames' items.
 
     images (B, S, S, 3) uint8; maps (B, S, S) int8 and has_map (B,); truths (B, S, S) bool and has_truth (B,).
-    targets (B, K) float32, 1 for every label of an image, where images have several.
+    targets (B, K) float32, 1 for every label of an image, where images have several. chances: see `Batch`.
     """
 
     positions: list[int]
@@ -120,6 +120,7 @@ class RawBatch:
     w_p: Tensor
     w_a: Tensor
     targets: Tensor | None = None
+    chances: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,6 +145,7 @@ class RawBatch:
             w_a=self.w_a.to(device, non_blocking=True),
             ids=self.ids,
             targets=None if self.targets is None else self.targets.to(device, non_blocking=True),
+            chances=self.chances,
         )
 
 
@@ -208,6 +210,7 @@ class BatchDataset(Dataset[RawBatch]):
             # Weight without a map has nothing to act on (definitions §2: no drawn map, w_a = 0).
             w_a=torch.tensor(weights, dtype=torch.float32),
             targets=self._targets(items),
+            chances=[draw(self.seed, self.epoch, item.chance_key, "objective") for item in items],
         )
 
     def _label(self, item: Item) -> int:

@@ -21,7 +21,7 @@ from mlcore.training.job import Item, Job
 from mlcore.training.machine import Machine, fix_randomness, versions
 from mlcore.training.predictions import prediction_rows
 from mlcore.training.results import PREDICTION_ROWS
-from mlcore.training.setup import loader_of, machine_of, model_of, resolve
+from mlcore.training.setup import batch_of, loader_of, machine_of, model_of, resolve
 
 __all__ = ["SHARD_MAPS", "TARGETS", "explain", "method_of"]
 
@@ -170,11 +170,7 @@ def _explain_all(
     said = Said(reporter, several=several(job.recipe))
     loader = loader_of(job, machine, items, reporter, keep=False)
     for raw in loader.epoch():
-        batch = raw.to_batch(
-            machine.device,
-            str(job.option("normalise", "imagenet")),
-            channels_last=bool(job.option("channels_last", False)),
-        )
+        batch = batch_of(job, machine, raw)
         chooser = Chooser(rule, batch.labels)
         for way in ways:
             if cancelled():

@@ -10,6 +10,7 @@ from mlcore.training.events import Reporter
 from mlcore.training.job import Job
 from mlcore.training.memory import LARGE, Estimate, estimate, held_bytes, told
 from mlcore.training.room import room
+from mlcore.training.setup import batch_of
 from mlcore.training.stepping import Stepper
 
 # Two images in a part: BatchNorm needs them.
@@ -67,11 +68,7 @@ def _estimate(job: Job, stepper: Stepper, loader: BatchLoader, reporter: Reporte
     dataset = BatchDataset(loader.frames, seed=job.seed, augmentation=loader.augmentation, classes=loader.classes)
     raw = dataset[0, list(places[:LARGE])]
     try:
-        batch = raw.to_batch(
-            machine.device,
-            str(job.option("normalise", "imagenet")),
-            channels_last=bool(job.option("channels_last", False)),
-        )
+        batch = batch_of(job, machine, raw)
         return estimate(stepper.model, stepper.objective, stepper.optimizer, batch, machine.autocast)
     except torch.OutOfMemoryError:
         raise JobError(

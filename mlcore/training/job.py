@@ -11,7 +11,7 @@ from mlcore.catalogue.tuning import TRAINS, learns
 from mlcore.training.errors import JobError
 
 VERSION = 1
-KINDS = ("train", "lr_test", "explain", "evaluate", "score", "report")
+KINDS = ("train", "lr_test", "explain", "evaluate", "score", "report", "correspond")
 # Kinds whose classifiers stand elsewhere than under "classifier": each set of maps, each entry names its own.
 LISTED = {"score": "sets", "report": "reports"}
 PARTS = ("train", "annotation_pool", "validation", "test")
@@ -69,7 +69,7 @@ class Job:
     A training job trains on the parts train and annotation_pool as given (a job of phase 1 leaves the pool
     out), chooses its epoch on validation and looks at test only when the recipe says so. `skip` (method → images) is
     of explanation jobs, `sets` and `people` (image → files of maps) of score jobs,
-    `reports` (one entry a classifier) of report jobs.
+    `reports` (one entry a classifier) of report jobs, `gallery` and `compare` of correspond jobs.
     """
 
     kind: str
@@ -88,6 +88,8 @@ class Job:
     reports: tuple[dict[str, Any], ...] = ()
     people: dict[str, list[str]] = field(default_factory=dict)
     shards: tuple[dict[str, Any], ...] = ()
+    gallery: list[Item] = field(default_factory=list)
+    compare: dict[str, Any] = field(default_factory=dict)
 
     def skipped(self, method: str) -> frozenset[str]:
         """Ids of images that need no map by this method."""
@@ -123,7 +125,8 @@ def parse(raw: Mapping[str, Any]) -> Job:
     _refuse_drawn_images_outside_training(parts)
     # A copy that is tuned, or an attention, learns what the classifier says, not what the images are labelled.
     _refuse_labels_outside(parts, classifier.num_classes, required=kind in TRAINS and learns(raw["recipe"]))
-    _refuse_absent_files(item for items in parts.values() for item in items)
+    gallery = [_item(entry, "gallery") for entry in raw.get("gallery") or ()]
+    _refuse_absent_files(item for items in (*parts.values(), gallery) for item in items)
     return Job(
         kind=kind,
         run=str(raw.get("run", "")),
@@ -140,6 +143,8 @@ def parse(raw: Mapping[str, Any]) -> Job:
         sets=tuple(raw.get("sets") or ()),
         reports=tuple(raw.get("reports") or ()),
         shards=tuple(raw.get("shards") or ()),
+        gallery=gallery,
+        compare=dict(raw.get("compare") or {}),
         people={str(image): [str(path) for path in paths] for image, paths in (raw.get("people") or {}).items()},
     )
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
+from mlcore.training.correspond import correspond
 from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.evaluate import evaluate
 from mlcore.training.events import Emit, Reporter
 from mlcore.training.explain import explain
 from mlcore.training.job import Job, parse
 from mlcore.training.loop import train
+from mlcore.training.lr_test_job import try_rates
 from mlcore.training.machine import others_are_gone
-from mlcore.training.rate_test import try_rates
 from mlcore.training.report import report
 from mlcore.training.score import score
 
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[[Job, Reporter, Callable[[], bool]], dict[str, Any]]] 
     "evaluate": evaluate,
     "score": score,
     "report": report,
+    "correspond": correspond,
 }
 
 SUCCEEDED, FAILED, CANCELLED = 0, 1, 3

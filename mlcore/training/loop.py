@@ -24,7 +24,7 @@ from mlcore.training.machine import fix_randomness, random_state, versions
 from mlcore.training.optimisation import optimizer_of, schedule_of
 from mlcore.training.results import epoch_path, finish, keep, link_or_copy
 from mlcore.training.selection import BEFORE, Point, Selection
-from mlcore.training.setup import loader_of, machine_of, model_of, objective_of
+from mlcore.training.setup import batch_of, loader_of, machine_of, model_of, objective_of
 from mlcore.training.stepping import Stepper
 from mlcore.training.tar_items import training_items
 from mlcore.training.together import begin_alike, restore_chance
@@ -155,11 +155,7 @@ class TrainingRun:
         if self._ends():
             return
         for raw in self.waiting.of(self.loader.epoch(self.epoch, self.batch)):
-            batch = raw.to_batch(
-                self.machine.device,
-                str(self.job.option("normalise", "imagenet")),
-                channels_last=bool(self.job.option("channels_last", False)),
-            )
+            batch = batch_of(self.job, self.machine, raw)
             self.schedule.apply(self.optimizer, self.step)
             if self.compiles:
                 self._compile(batch.images)

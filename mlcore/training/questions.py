@@ -1,4 +1,5 @@
-"""Short questions about classifiers, answered in memory: which layers there are, and what it looks at in a picture."""
+"""Short questions about classifiers, answered in memory: which layers there are, what it looks at in a picture, and
+which other pictures that one looks like."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from mlcore.training.errors import JobError
 from mlcore.training.explain import Chooser, Rule, method_of
 from mlcore.training.job import ClassifierSpec, Item, classifier_spec
 from mlcore.training.machine import Machine, fix_randomness, prepare
+from mlcore.training.match_question import Matching, Query
 from mlcore.training.pictures import Geometry, load_frame, size_of
 
 KEPT = 3  # classifiers in memory
@@ -58,7 +60,9 @@ class Answerer:
         self._kinds: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "layers": layers,
             "mask": self.mask,
+            "match": self.match,
         }
+        self._matching = Matching()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """The answer's fields. Raises ValueError (JobError) with one sentence."""
@@ -83,19 +87,10 @@ class Answerer:
         name, label = str(question.get("method") or "grad_cam"), question.get("label")
         if label is not None and not (isinstance(label, int) and 0 <= label < spec.num_classes):
             raise JobError(f"The classifier has the classes 0 to {spec.num_classes - 1}; there is no class {label}.")
-        path = Path(str(question.get("picture") or ""))
-        if not path.is_file():
-            raise JobError(f"The picture {path.name} does not exist.")
-        transform = question.get("transform") or {}
-        geometry = Geometry(int(transform.get("image_size", 224)), str(transform.get("resize", "squash")))
-        image = _image(path, geometry)
-        kept = self.kept(spec)
-        assert self._machine is not None
-        fix_randomness(0)
-        images = to_input(image.to(self._machine.device), str(transform.get("normalise", "imagenet")))
+        kept, query = self._looks(spec, question)
         method = kept.method(name, question.get("options") or {})
         chooser = Chooser(Rule("predicted" if label is None else "given", label or 0), torch.tensor([-1]))
-        maps = _maps(name, method, kept.model, images, chooser)
+        maps = _maps(name, method, kept.model, query.images, chooser)
         assert chooser.logits is not None and chooser.chosen is not None  # noqa: PT018
         shares = chooser.logits[0].softmax(dim=0).cpu()
         chosen = int(chooser.chosen[0])
@@ -109,10 +104,31 @@ class Answerer:
             ],
             "map": maps[0].nan_to_num(0.0, 0.0, 0.0).tolist(),
             "status": status(maps)[0],
-            "picture": list(size_of(path)),
-            "window": list(geometry.window(size_of(path))),
-            "device": str(self._machine.device),
+            "picture": list(size_of(query.path)),
+            "window": list(query.geometry.window(size_of(query.path))),
+            "device": str(query.images.device),
         }
+
+    def match(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """A picture beside those of a gallery that it looks like: see `mlcore.training.match_question.Matching`."""
+        if not isinstance(question.get("gallery"), Mapping):
+            raise JobError("The question names no gallery.")
+        kept, query = self._looks(classifier_spec(question["classifier"]), question)
+        return self._matching.answer(question, kept.model, query)
+
+    def _looks(self, spec: ClassifierSpec, question: Mapping[str, Any]) -> tuple[Kept, Query]:
+        """The classifier, and the question's picture as it sees it. Raises JobError."""
+        path = Path(str(question.get("picture") or ""))
+        if not path.is_file():
+            raise JobError(f"The picture {path.name} does not exist.")
+        transform = question.get("transform") or {}
+        geometry = Geometry(int(transform.get("image_size", 224)), str(transform.get("resize", "squash")))
+        image = _image(path, geometry)
+        kept = self.kept(spec)
+        assert self._machine is not None
+        fix_randomness(0)
+        images = to_input(image.to(self._machine.device), str(transform.get("normalise", "imagenet")))
+        return kept, Query(path, images, geometry)
 
     def kept(self, spec: ClassifierSpec) -> Kept:
         """The classifier in eval mode on the device; from memory where it was asked before. Raises JobError."""

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from mlcore.attribution.attention import AttentionModule
+from mlcore.correspondence.chm.network import CHMNetwork
 from mlcore.objectives.base import Objective
 from mlcore.training.errors import JobError
 from mlcore.training.events import Reporter
@@ -52,9 +53,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def keep(trained: nn.Module, path: Path) -> None:
-    """Write what a run has trained: an attention as its own file, which says what it is; a classifier's weights.
-    Raises OSError."""
-    if isinstance(trained, AttentionModule):
+    """Write what a run has trained: an attention or a correspondence network as its own file, which says what it is; a
+    classifier's weights. Raises OSError."""
+    if isinstance(trained, AttentionModule | CHMNetwork):
         trained.save(path)
     else:
         save_weights(trained, path)
@@ -113,6 +114,8 @@ def finish(
     result = {"weights": WEIGHTS, "selected_epoch": None if by_steps else chosen.number, "summary": summary}
     if isinstance(trained, AttentionModule):
         result["attention"] = {"kind": trained.kind, "variant": trained.variant, "layers": list(trained.layers)}
+    if isinstance(trained, CHMNetwork):
+        result["network"] = {"layer": trained.layer, "settings": trained.settings}
     return result
 
 

@@ -42,7 +42,7 @@ from mlcore.training.measure import NO_REFERENCE
 from mlcore.training.pictures import Geometry
 from mlcore.training.score_job import MapSet, grouped, sets_of
 from mlcore.training.score_references import PeopleMaps, References
-from mlcore.training.setup import geometry_of, loader_of, machine_of, model_of
+from mlcore.training.setup import batch_of, geometry_of, loader_of, machine_of, model_of
 
 NO_MAP = "no map"
 OTHER_CLASS = "explained class is not the object's"
@@ -171,12 +171,7 @@ def _batches(
             yield items[start : start + size], None
         return
     for raw in loader_of(job, machine, items, reporter, keep=False).epoch():
-        batch = raw.to_batch(
-            machine.device,
-            str(job.option("normalise", "imagenet")),
-            channels_last=bool(job.option("channels_last", False)),
-        )
-        yield [items[position] for position in raw.positions], batch.images
+        yield [items[position] for position in raw.positions], batch_of(job, machine, raw).images
 
 
 def _judge(

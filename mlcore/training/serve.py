@@ -7,6 +7,8 @@ one never ends the process. The last few classifiers stay in memory.
     {"kind": "layers", "classifier": {…}, "image_size": 224}
     {"kind": "mask", "classifier": {…}, "picture": "path", "method": "grad_cam", "options": {}, "label": 3,
      "transform": {"image_size": 224, "resize": "squash", "normalise": "imagenet"}}
+    {"kind": "match", "classifier": {…}, "picture": "path", "transform": {…}, "matcher": "emd_corr", "options": {},
+     "gallery": {"folder": "path", "layer": "features", "images": {"id": [3, "path"]}}, "marked": [[0, 2], [1, 2]]}
 
 "classifier" is what a job's is (`mlcore.training.job.ClassifierSpec`). Standard output carries answers and nothing
 else. The process ends when its input does, after the questions that were asked, and at once when its parent is gone.

@@ -13,8 +13,9 @@ from mlcore.catalogue.objectives import OBJECTIVES
 from mlcore.catalogue.several import several
 from mlcore.catalogue.tuning import needs_objects
 from mlcore.objectives.base import Objective
+from mlcore.objectives.batch import Batch
 from mlcore.training.classifiers import build
-from mlcore.training.data import Augmentation, BatchLoader, Frames
+from mlcore.training.data import Augmentation, BatchLoader, Frames, RawBatch
 from mlcore.training.errors import Cancelled, JobError
 from mlcore.training.events import Reporter
 from mlcore.training.job import Item, Job
@@ -136,6 +137,15 @@ def loader_of(
         rank=machine.rank if training else 0,
         processes=machine.processes if training else 1,
         classes=job.classifier.num_classes if several(job.recipe) else 0,
+    )
+
+
+def batch_of(job: Job, machine: Machine, raw: RawBatch) -> Batch:
+    """What the loader gave, on the device, normalised and laid out in memory as the recipe says."""
+    return raw.to_batch(
+        machine.device,
+        str(job.option("normalise", "imagenet")),
+        channels_last=bool(job.option("channels_last", False)),
     )
 
 

@@ -4,7 +4,7 @@
 const POLL = 350;
 const SLOW_POLL = 2000;
 const SLOW_AFTER = 20_000;
-const HOLD = 3000; // the map that is there stays so long while the next one is on its way: nothing jumps
+const HOLD = 3000; // the answer that is there stays so long while the next one is on its way: nothing jumps
 const SWAPPED = "data-ask";
 
 let asking = 0;
@@ -21,7 +21,7 @@ async function show(response, number) {
     return;
   }
   const waits = found.querySelector("[data-waits]");
-  if (waits && document.querySelector(".h-layer")) {
+  if (waits && document.querySelector(".h-layer, .board, [data-answer]")) {
     wait(waits.dataset.waits, number, found);
     return;
   }

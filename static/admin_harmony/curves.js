@@ -164,12 +164,13 @@ class Curves {
     let open = true;
     try {
       const response = await fetch(this.root.dataset.curves, { headers: { Accept: "application/json" } });
-      if (!response.ok) return;
+      if (response.status >= 500) throw new Error("The server is away.");
+      if (!response.ok) return; // signed out, or the run is gone
       const answer = await response.json();
       open = answer.open;
       this.show(answer.metrics);
     } catch {
-      /* No connection: the next turn tries again; what is drawn stays. */
+      /* No connection or no server: the next turn tries again; what is drawn stays. */
     }
     if (open) setTimeout(() => this.fetch(), EVERY_MS);
   }

@@ -1,9 +1,19 @@
 /* Small habits of every researchers' page: choices that submit their form, sortable tables, a question before a
-   step that cannot be taken back. */
+   step that cannot be taken back, plain file fields. */
 
 for (const control of document.querySelectorAll("[data-submit-on-change]")) {
   control.addEventListener("change", () => control.form.requestSubmit());
 }
+
+// The admin theme writes a chosen file's name into a text field beside it, which our plain file fields do not have, and
+// breaks off where there is none. Nobody else listens to these fields themselves.
+document.addEventListener(
+  "change",
+  (event) => {
+    if (event.target.matches("input[type=file][data-plain]")) event.stopPropagation();
+  },
+  true,
+);
 
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;

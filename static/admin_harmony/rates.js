@@ -46,12 +46,13 @@ class Rates {
     let open = true;
     try {
       const response = await fetch(this.root.dataset.rates, { headers: { Accept: "application/json" } });
-      if (!response.ok) return;
+      if (response.status >= 500) throw new Error("The server is away.");
+      if (!response.ok) return; // signed out, or the run is gone
       this.found = await response.json();
       open = this.found.open;
       this.show();
     } catch {
-      /* No connection: the next turn tries again; what is drawn stays. */
+      /* No connection or no server: the next turn tries again; what is drawn stays. */
     }
     if (open) setTimeout(() => this.fetch(), EVERY_MS);
   }

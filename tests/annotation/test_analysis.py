@@ -86,7 +86,7 @@ def test_another_answer_is_another_analysis(sent: list[str]) -> None:
 
 
 def test_what_cannot_be_analysed_is_said(sent: list[str]) -> None:
-    with pytest.raises(StudyRefused, match="is no preference study"):
+    with pytest.raises(StudyRefused, match="is neither a preference nor a team study"):
         analysis.request_analysis(make.ratings(1), ["human"])
     with pytest.raises(StudyRefused, match="was never published"):
         analysis.request_analysis(make.preferences(1, live=False), ["human"])
@@ -104,7 +104,7 @@ def test_a_failure_says_why_and_is_tried_again(
     study = answered(1)
     row = analysis.request_analysis(study, ["human"])
     with monkeypatch.context() as patch:
-        patch.setattr(analysis, "_pictures", lambda result: (_ for _ in ()).throw(OSError("No space left")))
+        patch.setattr(analysis, "pictures", lambda kind, result: (_ for _ in ()).throw(OSError("No space left")))
         assert analysis.perform(str(row.uuid))
     row.refresh_from_db()
     assert (row.state, row.reason) == (State.FAILED, "OSError: No space left")

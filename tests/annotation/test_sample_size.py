@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.sample_size import Design, half_width, need, people_for, people_needed, t_quantile
+from annotation.sample_size import Design, half_width, need, people_for, people_needed
+from mlcore.runs.student import t_quantile
 
 
 def test_people_for_images_conditions_and_answers():

@@ -1,5 +1,7 @@
 """The page of a learning-rate test at a browser: the curve over the rate, read by hovering, and the way to a run."""
 
+from django.urls import reverse
+
 from mlcore.models import Run, RunMetric
 from mlcore.runs import state
 from mlcore.runs.start import start_run
@@ -42,3 +44,26 @@ def test_the_curve_is_drawn_over_the_rate_and_leads_to_a_run(person):
     page.get_by_role("link", name="Train with this rate").click()
     assert page.get_by_label("Learning rate", exact=True).input_value() == "0.000316"
     assert page.get_by_label("Images", exact=True).input_value() == str(run.image_set_id)
+
+
+def test_a_server_that_is_away_for_a_moment_is_asked_again(person):
+    owner = researcher()
+    run = tried(owner)
+    one = person()
+    one.expected += ["favicon", "status of 503"]  # the browser tells of what it was refused
+    one.known_as(owner)
+    page = one.open(reverse("admin:mlcore_run_change", args=[run.pk]))
+    page.locator("[data-rates] canvas").wait_for()
+    away = []
+
+    def answer(route):
+        if away:
+            route.continue_()
+        else:
+            away.append(route.request.url)
+            route.fulfill(status=503, body="The server is being started.")
+
+    page.route("**/rates/", answer)
+    page.reload()
+    page.locator("[data-rates] canvas").wait_for()
+    assert len(away) == 1

@@ -224,6 +224,38 @@ def test_status_cancel_resume_and_sweep(world) -> None:
     assert "Resumed, from its beginning." in run_command("run_status", "a run", "--log")
 
 
+def test_a_device_that_is_not_here_is_told_before_anything_is_queued(world, monkeypatch) -> None:
+    monkeypatch.setenv("HARMONY_DEVICE", "abacus")
+    assert "HARMONY_DEVICE=“abacus” is no device" in refused("train", "--image-set=scenes", "--wait", *OPTIONS)
+    assert not Run.objects.exists(), "a worker would take it later, which nobody asked for"
+    run = start(world)
+    run_command("cancel_run", "a run")
+    assert "is no device" in refused("resume_run", "a run", "--wait")
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+
+
+def test_a_machine_that_stops_joining_says_so(world, monkeypatch) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("HARMONY_DEVICE", "cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    start(world)
+    monkeypatch.setattr("mlcore.management.commands.join_run.join", stopped)
+    with pytest.raises(CommandError, match="when this machine, or another, joins it again") as caught:
+        run_command("join_run", "a run")
+    assert caught.value.returncode == 130
+
+
+def test_files_that_a_report_cannot_write_are_told_before_it_is_made(world, tmp_path) -> None:
+    wish = ["report", "--image-set=scenes", "--wait"]
+    assert f"“{tmp_path}” is a folder" in refused(*wish, f"--csv={tmp_path}")
+    assert "does not exist" in refused(*wish, f"--latex={tmp_path / 'nowhere' / 'table.tex'}")
+    assert "one file" in refused(*wish, f"--csv={tmp_path / 'a'}", f"--latex={tmp_path / 'a'}")
+    assert not Run.objects.exists()
+
+
 def test_worker_alive_speaks_of_this_host(db, monkeypatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "box")
     Worker.objects.create(name="other:1", queues="training", seen=timezone.now())

@@ -121,12 +121,16 @@ def test_a_trained_attention_is_taken_where_there_is_one(classifier, picture, tm
     assert text[3].startswith("TAME of “")
     told = json.loads(said("mask", str(picture), "--classifier=earlier", "--method=grad_cam", "--label=0", "--json"))
     assert told["method"] == "grad_cam"
-    assert "has none. Train one first." in refused("mask", str(picture), "--classifier=later", "--method=tame")
+    assert "has no trained attention module of TAME" in refused(
+        "mask", str(picture), "--classifier=later", "--method=tame"
+    )
 
 
 def test_refusals_come_before_any_computing(classifier, picture, tmp_path) -> None:
     text = tmp_path / "text.png"
     text.write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    whole = picture.read_bytes()
     for arguments, sentence in (
         (("nowhere.png",), "There is no file “nowhere.png”"),
         ((str(text),), "text.png: The file is not a picture"),
@@ -134,8 +138,11 @@ def test_refusals_come_before_any_computing(classifier, picture, tmp_path) -> No
         ((str(picture), "--method=magic"), "method: There is no method “magic”"),
         ((str(picture), "--out=drawn.jpg"), "does not end in .png"),
         ((str(picture), "--out=nowhere/drawn.png"), "there is no folder “nowhere”"),
+        ((str(picture), "--out=bird.png"), "would write over the picture itself"),
+        ((str(picture), "--out=folder.png"), "“folder.png” is a folder"),
     ):
         assert sentence in refused("mask", *arguments)
     assert not list(tmp_path.glob("*_map.png"))
+    assert picture.read_bytes() == whole
     Classifier.objects.all().delete()
     assert "There is no classifier yet" in refused("mask", str(picture))

@@ -3,12 +3,11 @@
 What is missing is empty; text that a spreadsheet would run as a formula gets an apostrophe in front.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from annotation.statistics.csv_text import csv_text
+
 _COUNTS = ("original", "neither", "tuned")
 CELL_COLUMNS = (
     "cell", "metric", "method", "classifier", "original_name", "tuned_name", "people", "images", "answers",
@@ -28,18 +27,18 @@ IMAGE_COLUMNS = ("cell", "image", *_COUNTS, "majority")
 
 def cells(report: Mapping[str, Any]) -> str:
     """One row a cell, the last of all cells together."""
-    return _written(CELL_COLUMNS, (_cell_row(one) for one in (*report["cells"], report["overall"])))
+    return csv_text(CELL_COLUMNS, (_cell_row(one) for one in (*report["cells"], report["overall"])))
 
 
 def raters(report: Mapping[str, Any]) -> str:
     """One row a rater and cell, and one a rater over all cells."""
     parts = (*report["cells"], report["overall"])
-    return _written(RATER_COLUMNS, ({"cell": one["cell"], **rater} for one in parts for rater in one["raters"]))
+    return csv_text(RATER_COLUMNS, ({"cell": one["cell"], **rater} for one in parts for rater in one["raters"]))
 
 
 def images(report: Mapping[str, Any]) -> str:
     """One row a pair of maps. Cells with more images than the analysis keeps are not in it."""
-    return _written(
+    return csv_text(
         IMAGE_COLUMNS, ({"cell": one["cell"], **image} for one in report["cells"] for image in one["images_table"])
     )
 
@@ -69,21 +68,3 @@ def _cell_row(one: Mapping[str, Any]) -> dict[str, Any]:
         "gain_standardised": gain.get("standardised"),
         "prediction_agreement": gain.get("agreement"),
     }
-
-
-def _written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(columns)
-    writer.writerows([_value(row.get(name)) for name in columns] for row in rows)
-    return stream.getvalue()
-
-
-def _value(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value

@@ -1,51 +1,32 @@
-"""The pictures that papers print of an alignment analysis: preferences as diverging bars, and gain against alignment.
-
-Matplotlib without a display, loaded when called: for workers and commands only. SVG holds text as text and no date, so
-that the same figures give the same file; PDF embeds its fonts.
-"""
+"""The pictures that papers print of an alignment analysis: preferences as diverging bars, gain against alignment."""
 
 from __future__ import annotations
 
-import io
-import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from annotation.statistics.printing import INK, LINE, QUIET, printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = Path(__file__).with_name("print.mplstyle")
-FORMATS = ("svg", "pdf", "png")
 PREFERENCES, GAINS = "alignment", "gain"
-# Of the tokens' light theme, as sRGB.
-INK, QUIET, LINE, TUNED, ORIGINAL, EQUAL = "#1b1d21", "#5b5f66", "#e1e3e6", "#2c5c9e", "#b5651d", "#c4c7cc"
+TUNED, ORIGINAL, EQUAL = "#2c5c9e", "#b5651d", "#c4c7cc"
 LONGEST = 56
 ROW = 0.42  # inches
 
 
 def pictures(report: Mapping[str, Any]) -> dict[tuple[str, str], bytes]:
     """(name, format) → file. The second picture is there where gains of two cells or more are known."""
-    import matplotlib
 
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph that it embeds
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    found: dict[tuple[str, str], bytes] = {}
-    with plt.style.context(str(STYLE)):
+    def draw() -> dict[str, Figure]:
         drawn = {PREFERENCES: preferences(report)}
         if len(_measured(report)) > 1:
             drawn[GAINS] = gains(report)
-        for name, figure in drawn.items():
-            for form in FORMATS:
-                stream = io.BytesIO()
-                bare = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}[form]
-                figure.savefig(stream, format=form, metadata=bare)
-                found[name, form] = stream.getvalue()
-            plt.close(figure)
-    return found
+        return drawn
+
+    return printed(draw)
 
 
 def preferences(report: Mapping[str, Any]) -> Figure:

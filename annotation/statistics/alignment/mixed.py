@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from annotation.statistics.alignment.rows import NEITHER, TUNED, Rows
-from annotation.statistics.intervals import CONFIDENCE, t_quantile
+from annotation.statistics.intervals import CONFIDENCE
+from mlcore.runs.student import t_quantile
 
 METHOD = "variances by variational Bayes (statsmodels), log-odds by Laplace's approximation, t interval"
 LEAST_ANSWERS, MOST_ANSWERS = 20, 50_000

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from mlcore.catalogue.recipe_fields import INPUT
 from mlcore.exchange.weights import WeightsRefused, import_classifier
 from mlcore.management.arguments import add_owner, find_owner, options_of
 from mlcore.models import Classifier
@@ -51,8 +52,6 @@ class Command(BaseCommand):
 
 
 def _transform(pairs: list[str]) -> dict[str, Any]:
-    from mlcore.catalogue.recipe_fields import INPUT
-
     known = {field.name: field for field in INPUT if field.name in TRANSFORM}
     transform = {}
     for key, value in options_of(pairs).items():

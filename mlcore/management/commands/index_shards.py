@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from harmony.terminal import Bar
+from harmony.terminal import Bar, count
 from mlcore.tars.index import ensure
 from mlcore.tars.names import ShardsRefused, find
 
@@ -27,6 +27,8 @@ class Command(BaseCommand):
                 bar(number + 1, len(paths), path.name, None)
         except ShardsRefused as refused:
             raise CommandError(str(refused)) from refused
+        except KeyboardInterrupt:
+            raise CommandError("Stopped: what was looked through is kept.", returncode=130) from None
         finally:
             bar.end()
-        self.stdout.write(f"{len(paths)} shards, {images} images.")
+        self.stdout.write(f"{count(len(paths), 'shard')}, {count(images, 'image')}.")

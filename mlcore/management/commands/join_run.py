@@ -32,7 +32,9 @@ class Command(BaseCommand):
         except (CannotJoin, NoSuchDevice) as refused:
             raise CommandError(str(refused)) from refused
         except KeyboardInterrupt:
-            raise CommandError("Stopped: the run goes on when this machine, or another, joins it again.") from None
+            raise CommandError(
+                "Stopped: the run goes on when this machine, or another, joins it again.", returncode=130
+            ) from None
         if run.state != Run.State.SUCCEEDED:
             raise CommandError(f"“{run}” {run.get_state_display()}: {run.reason}")
         self.stdout.write(self.style.SUCCESS(f"“{run}” {run.get_state_display()}."))

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from mlcore.management.arguments import find
 from mlcore.management.one_question import ask
 from mlcore.models import Classifier
+from mlcore.runs.inquiries import keep_layers
 from mlcore.runs.questions import layers_question
 
 TITLES = {"grad_cam": "Grad-CAM", "tame": "TAME"}
@@ -24,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         classifier = find(Classifier, options["classifier"])
         found = ask(lambda: layers_question(classifier))
-        Classifier.objects.filter(pk=classifier.pk).update(layers=found["layers"])
+        keep_layers(classifier, found)
         if options["json"]:
             told = {
                 "classifier": str(classifier.uuid),

@@ -12,9 +12,10 @@ from PIL import Image as Pictures
 
 from mlcore.catalogue import METHODS
 from mlcore.exchange.layers import COLOURS, STYLES, has_sign
-from mlcore.exchange.verify import BadImage, open_picture, verify
+from mlcore.exchange.verify import open_picture
 from mlcore.exchange.windows import PlacedMap, over
 from mlcore.management.arguments import find, options_of
+from mlcore.management.one_picture import checked, checked_out
 from mlcore.management.one_question import ask, refusal
 from mlcore.models import AttentionModule, Classifier
 from mlcore.runs.class_names import find_class
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
-        picture = _checked(options["image"])
+        picture = checked(options["image"]).data
         out = _out(options)
         classifier, why = _classifier(options["classifier"])
         method = options["method"] or default_method(classifier)
@@ -82,25 +83,11 @@ class Command(BaseCommand):
         self.stdout.write(str(out))
 
 
-def _checked(path: Path) -> bytes:
-    """The picture's bytes as an import would keep them: upright, opaque, whole."""
-    if not path.is_file():
-        raise CommandError(f"There is no file “{path}”.")
-    try:
-        return verify(path).data
-    except BadImage as error:
-        raise CommandError(f"{path.name}: {error}") from error
-
-
 def _out(options: dict[str, Any]) -> Path | None:
-    out: Path | None = options["out"]
-    if out is None:
-        return None if options["json"] else Path(f"{options['image'].stem}_map.png")
-    if out.suffix.lower() != ".png":
-        raise CommandError(f"--out: “{out.name}” does not end in .png.")
-    if not out.parent.is_dir():
-        raise CommandError(f"--out: there is no folder “{out.parent}”.")
-    return out
+    given: Path | None = options["out"]
+    if given is None and options["json"]:
+        return None
+    return checked_out(given or Path(f"{options['image'].stem}_map.png"), options["image"], (".png",))
 
 
 def _classifier(given: str | None) -> tuple[Classifier, str]:

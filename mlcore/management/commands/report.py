@@ -1,12 +1,10 @@
 """manage.py report --image-set Birds --classifier A --classifier B --methods grad_cam --part test --wait --csv FILE"""
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from mlcore.management.arguments import find
+from mlcore.management.figure_files import add_figure_files, check_figure_files, write_figure_files
 from mlcore.management.run_command import RunCommand, perform_here
 from mlcore.models import Classifier, ImageSet, Run
 from mlcore.runs.report import Cell, Report, report_of
@@ -23,8 +21,7 @@ class Command(RunCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--csv", type=Path, metavar="FILE", help="with --wait: every figure, one a line")
-        parser.add_argument("--latex", type=Path, metavar="FILE", help="with --wait: the table for a paper (booktabs)")
+        add_figure_files(parser)
 
     def add_classifier(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -33,12 +30,7 @@ class Command(RunCommand):
         )  # fmt: skip
 
     def wish(self, options: dict[str, Any]) -> dict[str, Any]:
-        files = [options[name] for name in ("csv", "latex") if options[name] is not None]
-        if files and not options["wait"]:
-            raise CommandError("--csv and --latex write figures, which are there only after the run: add --wait.")
-        for path in files:
-            if not path.parent.is_dir():
-                raise CommandError(f"The folder of {path} does not exist.")
+        check_figure_files(options)
         wish = super().wish(options | {"classifier": None})
         return wish | {"classifiers": [find(Classifier, name) for name in options["classifiers"]]}
 
@@ -55,13 +47,8 @@ class Command(RunCommand):
         self.stdout.write(self.style.SUCCESS(f"{run.uuid} {run.state}: {run.name}"))
         for row in table(report):
             self.stdout.write(row)
-        for path, text in ((options["csv"], csv_text), (options["latex"], latex_text)):
-            if path is not None:
-                try:
-                    path.write_text(text(report), "utf-8")
-                except OSError as error:
-                    raise CommandError(f"{path} could not be written ({error.strerror or error}).") from error
-                self.stdout.write(f"written: {path}")
+        for line in write_figure_files(report, options, csv_text, latex_text):
+            self.stdout.write(line)
 
 
 def table(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from mlcore.management.arguments import add_owner, find, find_owner, sentence_of
-from mlcore.management.run_command import perform_here
+from mlcore.management.run_command import device_here, perform_here
 from mlcore.models import Run
 from mlcore.runs.control import resume
 from mlcore.runs.start import RunRefused
@@ -31,6 +31,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         scale = {name: options[name] for name in SCALE if options[name] is not None}
         owner = find_owner(options["owner"])
+        if options["wait"]:
+            device_here()
         try:
             run = resume(find(Run, options["run"]), owner, enqueue=not options["wait"], scale=scale)
         except RunRefused as refused:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from harmony.terminal import count
 from mlcore.exchange.tar_shards import NothingToWrite, write_folder, write_image_set
 from mlcore.management.arguments import find, find_partition
 from mlcore.models import ImageSet
@@ -35,8 +36,13 @@ class Command(BaseCommand):
         except (NothingToWrite, ValueError) as refused:
             raise CommandError(str(refused)) from refused
         except OSError as error:
-            raise CommandError(f"The shards cannot be written: {error}") from error
-        self.stdout.write(f"{written.samples} images in {len(written.shards)} shards: {written.shards[0].name} …")
+            why = f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
+            raise CommandError(f"The shards cannot be written: {why}") from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped: nothing was written.", returncode=130) from None
+        self.stdout.write(
+            f"{count(written.samples, 'image')} in {count(len(written.shards), 'shard')}: {written.shards[0].name} …"
+        )
 
     def _of_set(self, options: dict[str, Any]) -> Any:
         image_set = find(ImageSet, options["source"])
@@ -44,7 +50,17 @@ class Command(BaseCommand):
         if options["part"]:
             partition = find_partition(image_set, options["partition"])
             if partition is None:
-                raise CommandError(f"“{image_set}” has no partition; leave out --part, or make one (make_partition).")
+                raise CommandError(_which(image_set))
+        elif options["partition"]:
+            raise CommandError("--partition without --part chooses nothing: name the part, or leave both out.")
         return write_image_set(
             image_set, options["out"], partition=partition, part=options["part"] or "", size=options["size"]
         )
+
+
+def _which(image_set: ImageSet) -> str:
+    """Why no partition can be taken where none was named."""
+    names = ", ".join(f"“{one.name}”" for one in image_set.partitions.all()[:6])
+    if names:
+        return f"“{image_set}” has several partitions ({names}): name one by --partition."
+    return f"“{image_set}” has no partition; leave out --part, or make one (make_partition)."

@@ -27,7 +27,7 @@ def of(owner: Any, **values: Any) -> tuple[Study, str]:
     study = answered(2, 2, **values)
     Study.objects.filter(pk=study.pk).update(owner=owner)
     study.refresh_from_db()
-    return study, reverse("admin:annotation_study_alignment", args=[study.pk])
+    return study, reverse("admin:annotation_study_analysis", args=[study.pk])
 
 
 def signed_in(user: Any) -> Client:
@@ -41,7 +41,7 @@ def test_a_closed_study_is_computed_and_shown(django_assert_max_num_queries: Any
     study, address = of(owner)
     client = signed_in(owner)
     assert "Nothing is computed yet" in client.get(address).content.decode()
-    asked = client.post(reverse("admin:annotation_study_alignment_ask", args=[study.pk]))
+    asked = client.post(reverse("admin:annotation_study_analysis_ask", args=[study.pk]))
     waiting = client.get(asked["Location"]).content.decode()
     assert 'hx-trigger="every 2s"' in waiting
     assert "No worker of the queue" in waiting
@@ -49,16 +49,16 @@ def test_a_closed_study_is_computed_and_shown(django_assert_max_num_queries: Any
     analysis.perform(str(row.uuid))
     with django_assert_max_num_queries(25):
         page = client.get(address).content.decode()
-    assert "hx-trigger" not in re.findall(r'<div id="alignment".*?>', page, re.DOTALL)[0]
+    assert "hx-trigger" not in re.findall(r'<div id="analysis".*?>', page, re.DOTALL)[0]
     for said in StudyAnalysis.objects.get().result["text"]:
         assert said.replace("'", "&#x27;").replace('"', "&quot;") in page
     assert "+0.50" in page
     for name in FILES:
-        found = client.get(reverse("admin:annotation_study_alignment_file", args=[study.pk, row.uuid, name]))
+        found = client.get(reverse("admin:annotation_study_analysis_file", args=[study.pk, row.uuid, name]))
         assert found.status_code == 200, name
         assert found.content, name
         assert "no-store" in found["Cache-Control"]
-    missing = reverse("admin:annotation_study_alignment_file", args=[study.pk, row.uuid, "secret.png"])
+    missing = reverse("admin:annotation_study_analysis_file", args=[study.pk, row.uuid, "secret.png"])
     assert client.get(missing).status_code == 404
     assert not AuditEntry.objects.filter(action="study.look").exists()
 
@@ -72,9 +72,9 @@ def test_a_live_study_is_folded_until_the_look_is_logged() -> None:
     page = client.get(address).content.decode()
     assert "Folded while the study is live" in page
     assert "+0.50" not in page
-    file = reverse("admin:annotation_study_alignment_file", args=[study.pk, earlier.uuid, "alignment.json"])
+    file = reverse("admin:annotation_study_analysis_file", args=[study.pk, earlier.uuid, "alignment.json"])
     assert client.get(file).status_code == 404
-    asked = client.post(reverse("admin:annotation_study_alignment_ask", args=[study.pk]))
+    asked = client.post(reverse("admin:annotation_study_analysis_ask", args=[study.pk]))
     assert AuditEntry.objects.filter(action="study.look", actor=owner).count() == 1
     shown = client.get(asked["Location"]).content.decode()
     assert "+0.50" in shown
@@ -88,8 +88,8 @@ def test_nobody_else_gets_any_of_it() -> None:
     study, address = of(make.researcher())
     row = analysis.request_analysis(study, ["human"])
     analysis.perform(str(row.uuid))
-    ask = reverse("admin:annotation_study_alignment_ask", args=[study.pk])
-    file = reverse("admin:annotation_study_alignment_file", args=[study.pk, row.uuid, "alignment.json"])
+    ask = reverse("admin:annotation_study_analysis_ask", args=[study.pk])
+    file = reverse("admin:annotation_study_analysis_file", args=[study.pk, row.uuid, "alignment.json"])
     for client, codes in (
         (Client(), {302}), (signed_in(make.annotator()), {302, 403}), (signed_in(make.researcher()), {404}),
     ):  # fmt: skip
@@ -104,14 +104,14 @@ def test_what_is_wrong_is_said_and_other_kinds_have_no_such_page() -> None:
     study, _ = of(owner)
     client = signed_in(owner)
     answer = client.post(
-        reverse("admin:annotation_study_alignment_ask", args=[study.pk]), {"without": "P-none"}, follow=True
+        reverse("admin:annotation_study_analysis_ask", args=[study.pk]), {"without": "P-none"}, follow=True
     )
     assert "Nobody in this study is called “P-none”" in answer.content.decode()
     ratings = make.ratings(1)
     Study.objects.filter(pk=ratings.pk).update(owner=owner)
-    assert client.get(reverse("admin:annotation_study_alignment", args=[ratings.pk])).status_code == 404
+    assert client.get(reverse("admin:annotation_study_analysis", args=[ratings.pk])).status_code == 404
     assert (
-        reverse("admin:annotation_study_alignment", args=[study.pk])
+        reverse("admin:annotation_study_analysis", args=[study.pk])
         in client.get(reverse("admin:annotation_study_change", args=[study.pk])).content.decode()
     )
 

@@ -18,7 +18,7 @@ LISTS = (
 )  # fmt: skip
 FORMS = (
     "mlcore_imageset_import", "mlcore_run_start", "mlcore_run_form", "mlcore_run_compare",
-    "mlcore_classifier_import", "annotation_study_create",
+    "mlcore_classifier_import", "annotation_study_create", "annotation_study_decisions",
 )  # fmt: skip
 
 

@@ -241,11 +241,11 @@ def test_a_bar_stands_around_the_middle_of_neither():
 
 def test_points_of_accuracies_stay_on_their_axis():
     one = {"condition": "map", "accuracy": {"overall": {"mean": 0.9, "low": 0.7, "high": 1.1, "people": 4}}}
-    points = points_of({"conditions": [one], "ai_alone": {"accuracy": 0.5, "images": 20}})
+    points = points_of({"conditions": [one], "ais": [{"title": "one", "accuracy": 0.5, "images": 20}]})
     assert points == [Point("map", 0.9, 0.7, 1.1, 4), Point("The AI alone", 0.5, None, None, 20)]
     assert (points[0].x, points[0].whisker) == (180.0, (140.0, 60.0))
     assert points[1].whisker is None
-    assert points_of({"conditions": [], "ai_alone": {"accuracy": 0.5, "images": 20}}) == []
+    assert points_of({"conditions": [], "ais": [{"title": "one", "accuracy": 0.5, "images": 20}]}) == []
 
 
 def test_the_result_is_said_in_sentences():

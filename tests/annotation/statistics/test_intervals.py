@@ -5,7 +5,8 @@ import math
 import pytest
 from scipy import stats
 
-from annotation.statistics.intervals import t_mean, t_quantile, welch, wilson
+from annotation.statistics.intervals import t_mean, welch, wilson
+from mlcore.runs.student import t_quantile
 
 GROUPS = [
     ([0.5, 0.75, 1.0], [0.25, 0.5]),

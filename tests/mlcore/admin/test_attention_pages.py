@@ -8,34 +8,13 @@ from django.urls import reverse
 
 from mlcore.admin import run_form
 from mlcore.catalogue import clean
+from mlcore.catalogue.recipe_fields import RATES
 from mlcore.models import AttentionModule, Run, RunMetric
 from mlcore.runs import state
-from tests.annotation.admin.world import owned_world
 from tests.annotation.factories import explain, researcher
-from tests.mlcore.runs.world import make_classifier
 
 pytestmark = pytest.mark.django_db
 FORM, START = "admin:mlcore_run_form", "admin:mlcore_run_start"
-
-
-@pytest.fixture
-def rita(client):
-    made = researcher()
-    client.force_login(made)
-    return made
-
-
-@pytest.fixture
-def world(rita):
-    return owned_world(rita)
-
-
-@pytest.fixture
-def classifier(world, rita):
-    made = make_classifier(world)
-    made.owner = rita
-    made.save()
-    return made
 
 
 @pytest.fixture
@@ -171,8 +150,6 @@ def test_a_learning_rate_test_shows_its_curve_and_leads_to_a_run_with_the_rate(c
 
 
 def rates_of() -> set[str]:
-    from mlcore.catalogue.recipe_fields import RATES
-
     return {field.name for field in RATES}
 
 

@@ -5,7 +5,9 @@ import io
 import numpy as np
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.db import connection
 from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from PIL import Image as Pictures
 
@@ -174,9 +176,6 @@ def test_a_missing_file_is_said_and_breaks_no_page(made, client, opened):
 
 
 def test_queries_do_not_grow_with_the_explanations(django_assert_num_queries, client):
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     counts = []
     for number in (50, 500):
         made = make_scored(number=number, methods=("grad_cam", "lrp"))

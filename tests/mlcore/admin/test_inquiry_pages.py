@@ -113,6 +113,15 @@ def test_layers_without_a_worker_say_what_to_start(browse, classifier) -> None:
     assert "data-auto" not in failed
 
 
+def test_a_classifier_without_such_layers_is_asked_once(browse, classifier) -> None:
+    Worker.objects.create(name="there:1", queues="interactive", seen=timezone.now())
+    browse.post(at("layers", classifier.pk))
+    Inquiry.objects.update(state="answered", ended=timezone.now(), answer={"image_size": 32, "seconds": 0.1})
+    page = browse.get(at("layers", classifier.pk)).content.decode()
+    assert "data-auto" not in page  # it would ask for ever
+    assert "has no layer that a map can be taken from" in page
+
+
 def test_a_classifier_that_cannot_be_built_is_a_sentence(browse, classifier) -> None:
     Classifier.objects.filter(pk=classifier.pk).update(classes=[])
     refused = browse.post(at("layers", classifier.pk))
@@ -214,8 +223,10 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_is_asked(browse, classifi
         ({}, "Choose a picture"),
         ({"picture": SimpleUploadedFile("a.png", b"no picture")}, "not a picture that can be read"),
         ({"image": image.pk, "label": "unicorn"}, "There is no class “unicorn”"),
+        ({"image": image.pk, "label": "9" * 5000}, "there is no class 99999"),
+        ({"image": "9" * 5000}, "Choose a picture"),
         ({"image": image.pk, "method": "rise"}, "start a run"),
-        ({"image": image.pk, "method": "tame"}, "needs a trained attention module"),
+        ({"image": image.pk, "method": "tame"}, "has no trained attention module of"),
         ({"image": other.pk}, "belongs to someone else"),
         ({"image": "9" * 6}, "There is no such image"),
     ):
@@ -223,6 +234,21 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_is_asked(browse, classifi
         assert refused.status_code == 422, data
         assert sentence in refused.content.decode(), data
     assert not Inquiry.objects.exists()
+
+
+def test_a_sentence_at_a_field_is_read_out_with_it(browse, classifier, world) -> None:
+    image = world.part("test")[0].pk
+    wrong = {"image": image, "method": "smooth_grad", "options_of": "smooth_grad", "option.samples": "0"}
+    refused = ask(browse, classifier, **wrong).content.decode()
+    field = refused.split('name="option.samples"')[1].split(">")[0]
+    assert 'aria-describedby="error_option.samples help_option.samples"' in field
+    assert 'id="error_option.samples"' in refused
+    for name, data in (("picture", {}), ("method", {"image": image, "method": "rise"})):
+        refused = ask(browse, classifier, **data).content.decode()
+        field = refused.split(f'id="look-{name}"')[1].split(">")[0]
+        assert f"look-{name}-error" in field.split('aria-describedby="')[1].split('"')[0].split()
+        assert 'aria-invalid="true"' in field
+        assert f'id="look-{name}-error"' in refused
 
 
 def test_methods_that_take_long_are_not_offered_and_attention_is_where_it_is_trained(browse, classifier) -> None:

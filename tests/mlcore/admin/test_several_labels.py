@@ -4,25 +4,11 @@ import pytest
 from django.urls import reverse
 
 from mlcore.models import ImageLabel, Run
-from tests.annotation.admin.world import owned_world
-from tests.annotation.factories import researcher
 from tests.mlcore.admin.test_tuning_pages import value_of
 from tests.mlcore.runs.world import make_classifier
 
 pytestmark = pytest.mark.django_db
 FORM, START = "admin:mlcore_run_form", "admin:mlcore_run_start"
-
-
-@pytest.fixture
-def rita(client):
-    made = researcher()
-    client.force_login(made)
-    return made
-
-
-@pytest.fixture
-def world(rita):
-    return owned_world(rita)
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ def rita():
     return researcher()
 
 
-@pytest.fixture
-def world(rita):
-    return owned_world(rita)
-
-
 def wish(world, **changes):
     return {
         "kind": "train",

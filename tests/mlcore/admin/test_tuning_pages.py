@@ -5,28 +5,14 @@ from django.urls import reverse
 
 from mlcore.models import Run, RunMetric, Score
 from mlcore.runs import state
-from tests.annotation.admin.world import owned_world
-from tests.annotation.factories import researcher
-from tests.mlcore.runs.world import make_classifier
 
 pytestmark = pytest.mark.django_db
 FORM, START = "admin:mlcore_run_form", "admin:mlcore_run_start"
 
 
 @pytest.fixture
-def rita(client):
-    made = researcher()
-    client.force_login(made)
-    return made
-
-
-@pytest.fixture
-def wish(rita) -> dict[str, str]:
+def wish(world, classifier) -> dict[str, str]:
     """What stands in the form when the objective has just been chosen: the defaults of the one before."""
-    world = owned_world(rita)
-    classifier = make_classifier(world)
-    classifier.owner = rita
-    classifier.save()
     return {
         "kind": "train", "image_set": str(world.image_set.pk), "partition": str(world.partition.pk),
         "classifier": str(classifier.pk), "name": "tuned", "seed": "1", "objective": "harmony", "metric": "rma",

@@ -270,3 +270,11 @@ def test_a_learning_rate_test_has_the_recipe_of_a_training_run_and_its_range() -
     ranged = {"low": 1e-8, "high": 10.0, "beta": 0.0, "stop_at": 4.0, "steps": 0}
     assert {name: recipe.pop(name) for name in ranged} == ranged
     assert recipe == clean("train", {"objective": "tame"})
+
+
+def test_the_same_choices_in_another_order_are_the_default() -> None:
+    usual = next(field.default for field in fields_for("report") if field.name == "metrics")
+    lines = {line.field.name: line for line in differences("report", {"metrics": list(reversed(usual))})}
+    assert lines["metrics"].is_default
+    lines = {line.field.name: line for line in differences("report", {"metrics": list(usual[:-1])})}
+    assert not lines["metrics"].is_default

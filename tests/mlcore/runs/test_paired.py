@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from mlcore.runs import paired
-from mlcore.runs.paired import difference, t_quantile
+from mlcore.runs.paired import difference
+from mlcore.runs.student import t_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 7, 30, 399, 49_999])

@@ -44,14 +44,12 @@ def test_weights_decay_and_biases_learn_twice_as_fast() -> None:
 
 def test_one_cycle_by_hand() -> None:
     optimizer = optimizer_of(nn.Linear(2, 2), 1.0)
-    schedule = one_cycle(optimizer, 11)  # up during steps 0 … 2.3, down until 10
+    schedule = one_cycle(1.0, 11)  # up during steps 0 … 2.3, down until 10
     rates, momenta = [], []
     for step in range(11):
+        schedule.apply(optimizer, step)
         rates.append([group["lr"] for group in optimizer.param_groups])
         momenta.append(optimizer.param_groups[0]["momentum"])
-        optimizer.step()
-        if step < 10:
-            schedule.step()
     assert rates[0] == pytest.approx([1 / 25, 2 / 25])
     up = 0.5 * (1 - math.cos(math.pi * 1 / 2.3))
     assert rates[1] == pytest.approx([0.04 + 0.96 * up, 2 * (0.04 + 0.96 * up)])

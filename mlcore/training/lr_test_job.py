@@ -15,7 +15,7 @@ from mlcore.training.job import Job
 from mlcore.training.loop import TrainingRun
 from mlcore.training.lr_test import LearningRateCurve, learning_rate_test
 from mlcore.training.machine import versions
-from mlcore.training.setup import loader_of
+from mlcore.training.setup import batch_of, loader_of
 
 
 def try_rates(job: Job, reporter: Reporter, cancelled: Callable[[], bool] = lambda: False) -> dict[str, Any]:
@@ -81,14 +81,7 @@ def _batches(run: TrainingRun, loader: Any) -> Iterator[tuple[int, Batch]]:
     epoch = 0
     while True:
         for raw in loader.epoch(epoch):
-            yield (
-                epoch,
-                raw.to_batch(
-                    run.machine.device,
-                    str(run.job.option("normalise", "imagenet")),
-                    channels_last=bool(run.job.option("channels_last", False)),
-                ),
-            )
+            yield epoch, batch_of(run.job, run.machine, raw)
         epoch += 1
 
 

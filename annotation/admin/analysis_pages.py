@@ -1,5 +1,7 @@
-"""The page of a study's alignment analysis: asked for here, computed by a worker, shown when it is there."""
+"""The page of a study's analysis: asked for here, computed by a worker, shown when it is there."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,52 +12,87 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
-from annotation.admin import alignment_view, results, study_page
+from annotation.admin import alignment_view, results, study_page, team_view
 from annotation.analysis import request_analysis
 from annotation.errors import StudyRefused
 from annotation.looking import record_look
 from annotation.models import Study, StudyAnalysis
+from annotation.statistics import team_print
 from annotation.statistics.alignment import csv_tables, latex
 from mlcore.runs.health import workers_alive
 
 LOOK = "annotation.alignment.look"
 LOOK_SECONDS = 3600
-TEXTS = {
-    "cells.csv": ("text/csv; charset=utf-8", csv_tables.cells),
-    "raters.csv": ("text/csv; charset=utf-8", csv_tables.raters),
-    "images.csv": ("text/csv; charset=utf-8", csv_tables.images),
-    "alignment.tex": ("application/x-tex; charset=utf-8", latex.table),
-    "alignment.json": ("application/json", alignment_view.as_json),
-}
+CSV, TEX, JSON = "text/csv; charset=utf-8", "application/x-tex; charset=utf-8", "application/json"
 PICTURES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 OPEN = (StudyAnalysis.State.QUEUED, StudyAnalysis.State.RUNNING)
+Write = Callable[[Mapping[str, Any]], str]
 
 
-class AlignmentPages:
-    """Pages of the study's admin that say whether people agree with a metric."""
+@dataclass(frozen=True)
+class View:
+    """What the page of one kind's analysis shows, and the files beside its pictures: name → content type and text."""
+
+    title: str
+    template: str
+    shown: Callable[[StudyAnalysis], dict[str, Any]]
+    texts: Mapping[str, tuple[str, Write]]
+
+
+VIEWS = {
+    "preference": View(
+        "Alignment",
+        "admin/harmony/alignment_report.html",
+        alignment_view.shown,
+        {
+            "cells.csv": (CSV, csv_tables.cells),
+            "raters.csv": (CSV, csv_tables.raters),
+            "images.csv": (CSV, csv_tables.images),
+            "alignment.tex": (TEX, latex.table),
+            "alignment.json": (JSON, alignment_view.as_json),
+        },
+    ),
+    "team": View(
+        "Analysis",
+        "admin/harmony/team_report.html",
+        team_view.shown,
+        {
+            "conditions.csv": (CSV, team_print.conditions),
+            "comparisons.csv": (CSV, team_print.comparisons),
+            "people.csv": (CSV, team_print.people),
+            "team.tex": (TEX, team_print.table),
+            "team.json": (JSON, team_print.as_json),
+        },
+    ),
+}
+
+
+class AnalysisPages:
+    """Pages of the study's admin with what a worker computes: do people agree with a metric, how does a team decide."""
 
     render: Any
     seen: Any
 
-    def alignment_routes(self) -> tuple[tuple[str, Any, str], ...]:
+    def analysis_routes(self) -> tuple[tuple[str, Any, str], ...]:
         return (
-            ("<int:pk>/alignment/", self.alignment, "alignment"),
-            ("<int:pk>/alignment/ask/", self.ask_alignment, "alignment_ask"),
-            ("<int:pk>/alignment/<uuid:key>/<str:name>", self.alignment_file, "alignment_file"),
+            ("<int:pk>/analysis/", self.analysis, "analysis"),
+            ("<int:pk>/analysis/ask/", self.ask_analysis, "analysis_ask"),
+            ("<int:pk>/analysis/<uuid:key>/<str:name>", self.analysis_file, "analysis_file"),
         )
 
     @method_decorator(require_safe)
-    def alignment(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def analysis(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The newest analysis that this look may see; a live study is folded until the look is logged."""
-        study = self._preference(request, pk)
+        study, view = self._analysed(request, pk)
         row = self._shown(request, study)
         counts = study_page.kinds_that_answered(study)
         computing = row is not None and row.state in OPEN
         return self.render(
             request,
-            "admin/harmony/alignment.html",
+            "admin/harmony/analysis.html",
             obj=study,
-            title=f"Alignment: {study}",
+            title=f"{view.title}: {study}",
+            view=view,
             study=study,
             analysis=row,
             computing=computing,
@@ -67,14 +104,14 @@ class AlignmentPages:
                 if number
             ],
             look=request.GET.get("look", ""),
-            **(alignment_view.shown(row) if row is not None and row.state == StudyAnalysis.State.DONE else {}),
+            **(view.shown(row) if row is not None and row.state == StudyAnalysis.State.DONE else {}),
         )
 
     @method_decorator(require_POST)
-    def ask_alignment(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def ask_analysis(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for the figures of the answers that are there now; of a live study this is a look, and on record."""
-        study = self._preference(request, pk)
-        address = reverse("admin:annotation_study_alignment", args=[pk])
+        study, _ = self._analysed(request, pk)
+        address = reverse("admin:annotation_study_analysis", args=[pk])
         kinds = request.POST.getlist("kinds") or results.kinds_of(study_page.kinds_that_answered(study))
         try:
             row = request_analysis(study, kinds, without=request.POST.get("without", "").split(","))
@@ -86,31 +123,31 @@ class AlignmentPages:
         return HttpResponseRedirect(f"{address}?look={signing.dumps([request.user.pk, str(row.uuid)], salt=LOOK)}")
 
     @method_decorator(require_safe)
-    def alignment_file(self, request: HttpRequest, pk: int, key: UUID, name: str) -> HttpResponse | FileResponse:
+    def analysis_file(self, request: HttpRequest, pk: int, key: UUID, name: str) -> HttpResponse | FileResponse:
         """A picture or a table of an analysis, under the same rule as its page."""
-        study = self._preference(request, pk)
+        study, view = self._analysed(request, pk)
         row = study.analyses.filter(uuid=key, state=StudyAnalysis.State.DONE).first()
         if row is None or (study.state == Study.State.LIVE and self._looked_at(request) != str(key)):
             raise Http404("There is no such analysis, or its look has ended. Look again on the study's page.")
         stem, _, form = name.rpartition(".")
-        if name in TEXTS:
-            content_type, write = TEXTS[name]
+        if name in view.texts:
+            content_type, write = view.texts[name]
             response = HttpResponse(write(row.result), content_type=content_type)
         else:
             figure = row.figures.filter(name=stem, format=form).first()
             if figure is None or form not in PICTURES:
-                raise Http404(f"There is no “{name}”. Known: {', '.join(TEXTS)}.")
+                raise Http404(f"There is no “{name}”. Known: {', '.join(view.texts)}.")
             response = HttpResponse(figure.file.read(), content_type=PICTURES[form])
-        disposition = "inline" if name in ("alignment.svg", "gain.svg") and "save" not in request.GET else "attachment"
+        disposition = "inline" if form == "svg" and "save" not in request.GET else "attachment"
         response["Content-Disposition"] = f'{disposition}; filename="{str(study.uuid)[:8]}-{name}"'
         response["Cache-Control"] = "no-store"
         return response
 
-    def _preference(self, request: HttpRequest, pk: int) -> Study:
+    def _analysed(self, request: HttpRequest, pk: int) -> tuple[Study, View]:
         study: Study = self.seen(request, pk)
-        if study.kind != "preference" or study.state == Study.State.DRAFT:
-            raise Http404("Alignment is asked of preference studies that were published.")
-        return study
+        if study.kind not in VIEWS or study.state == Study.State.DRAFT:
+            raise Http404("Published studies of a preference or of a team have an analysis.")
+        return study, VIEWS[study.kind]
 
     def _shown(self, request: HttpRequest, study: Study) -> StudyAnalysis | None:
         """What was asked for by this address, else the newest; nothing of a live study that was not looked at."""
