@@ -62,17 +62,13 @@ def claim_next(participant: Participant, *, phase: str = Phase.MAIN) -> Assignme
     """The person's open assignment, or the first free trial in their order, claimed; None when nothing is free.
 
     First, rows that another claim holds are skipped, so that nobody waits. Only when nothing else is left are leases
-    that ran out given back, and locked rows waited for: "locked" is never read as "finished".
+    that ran out given back, and locked rows waited for: "locked" is never read as "finished". Looked for again also
+    where nothing was given back here: somebody else may have done that a moment before.
     """
     if not takes_trials(participant):
         return None
-    if not connection.features.has_select_for_update_skip_locked:
-        # One writer at a time (SQLite, IMMEDIATE): there is nothing to skip.
-        claimed = _claim(participant, phase, patient=True)
-        if claimed is None and phase == Phase.MAIN and release_expired(participant.study):
-            claimed = _claim(participant, phase, patient=True)
-        return claimed
-    claimed = _claim(participant, phase, patient=False)
+    # One writer at a time (SQLite, IMMEDIATE): there is nothing to skip.
+    claimed = _claim(participant, phase, patient=not connection.features.has_select_for_update_skip_locked)
     if claimed is None and phase == Phase.MAIN:
         release_expired(participant.study, patient=True)
         claimed = _claim(participant, phase, patient=True)

@@ -90,6 +90,25 @@ def test_expired_places_are_found_by_many_at_once():
     assert Counter(Assignment.objects.values_list("state", flat=True)) == {"expired": threads, "open": threads}
 
 
+def test_places_that_somebody_else_gave_back_at_this_moment_are_found(monkeypatch):
+    """Between a person's look and their own giving back, another person gives the overdue places back."""
+    study = make.ratings(1, k=1)
+    claims.claim_next(make.participant(study))
+    Assignment.objects.update(lease_until=timezone.now())
+    looked: list[Assignment | None] = []
+    look = claims._claim
+
+    def look_then_be_overtaken(*args: Any, **kwargs: Any) -> Assignment | None:
+        looked.append(look(*args, **kwargs))
+        if len(looked) == 1:
+            assert claims.release_expired(study) == 1
+        return looked[-1]
+
+    monkeypatch.setattr(claims, "_claim", look_then_be_overtaken)
+    assert isinstance(claims.claim_next(make.participant(study)), Assignment)
+    assert looked[0] is None
+
+
 @pytest.mark.parametrize("design", ["within", "blocks", "so many a person"])
 def test_the_last_trials_of_every_design_go_to_k_people_each_and_nobody_is_told_finished(design):
     """Exactly as many places as people, all at once, by the way through the study: a trial, or "wait" at the worst."""
