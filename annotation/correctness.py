@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from mlcore.models import Classifier, Explanation, ExplanationSet, ImageLabel, Prediction
-from mlcore.runs.manifest import LABEL_SOURCE
+from mlcore.models.images import LABEL_SOURCE
 
 
 def correctness(classifier: Classifier, images: Iterable[int]) -> dict[int, bool]:

@@ -17,8 +17,8 @@ from annotation.studies.trials import Group
 from annotation.team_names import CONFIDENCE, places_of, speaks
 from mlcore.catalogue import MATCHERS
 from mlcore.models import Classifier, Explanation, ExplanationSet, ImageLabel, ImageSet, Prediction
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.runs.correspond_sets import classes_said
-from mlcore.runs.manifest import LABEL_SOURCE
 
 PIECE = 500
 

@@ -15,9 +15,10 @@ from annotation.admin import import_uploads
 from annotation.exchange.decisions import Sheet, parse_sheet
 from annotation.exchange.decisions_columns import LABEL, Reading, changed, conditions_of
 from annotation.exchange.decisions_guess import guess, guess_labels
-from annotation.exchange.decisions_import import MOST_STUDY_NAME, Imported, import_decisions
+from annotation.exchange.decisions_import import Imported, import_decisions
 from annotation.exchange.decisions_preview import lines, preview
 from annotation.exchange.decisions_rows import Decisions, read_decisions
+from annotation.exchange.imported import MOST_STUDY_NAME
 from harmony.forms import ActionForm
 from harmony.researcher import owned
 from mlcore.exchange.report import ImportRefused

@@ -8,45 +8,38 @@ trial's right answer where the file tells it without them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
-
-from django.db import IntegrityError, transaction
-from django.utils import timezone
+from typing import Any
 
 from annotation.exchange.decisions_columns import Reading
 from annotation.exchange.decisions_pictures import Pictures
 from annotation.exchange.decisions_rows import Decisions, Said, Shown
-from annotation.models import (
-    Answer,
-    AnswerRevision,
-    Arm,
-    Assignment,
-    Judgement,
-    Participant,
-    Study,
-    StudyVersion,
-    Trial,
+from annotation.exchange.imported import (
+    BATCH,
+    Given,
+    all_or_nothing,
+    closed_study,
+    count_trials,
+    known_study,
+    mark_of,
+    participant_of,
+    study_key,
+    write_answers,
+    write_version,
 )
+from annotation.models import Arm, Judgement, Participant, Study, Trial
 from annotation.models.studies import RANDOM_KEY_BITS, Phase
-from annotation.plan import default_plan
-from annotation.studies import kind_named
 from annotation.studies.team import ACCEPT, CONFIDENCE
+from harmony.batches import in_batches
 from mlcore.exchange.report import ImportRefused, Progress
 from mlcore.models import AuditEntry, Image, ImageLabel, ImageSet
 from mlcore.models.images import LABEL_SOURCE
 
-BATCH = 500
-MOST_STUDY_NAME = 120
 ROOT = uuid.uuid5(uuid.NAMESPACE_URL, "harmony/imported-decisions")
-T = TypeVar("T")
 
 
 @dataclass
@@ -107,13 +100,8 @@ def import_decisions(
         raise ImportRefused(f"{file}: {rows}, so nothing was imported. The first: {found.problems[0]}", found.problems)
     if not found.said:
         raise ImportRefused(f"{file}: no row can be used.", found.problems)
-    try:
-        with transaction.atomic():
-            return _Import(found, reading, name, owner, file).perform(pictures, progress)
-    except IntegrityError as error:
-        raise ImportRefused(
-            f"“{name}” is being imported by somebody else just now. Look for it in a minute."
-        ) from error
+    with all_or_nothing(name):
+        return _Import(found, reading, name, owner, file).perform(pictures, progress)
 
 
 class _Import:
@@ -146,38 +134,21 @@ class _Import:
     # --- the study ------------------------------------------------------------------------------------------------
 
     def _study(self, name: str) -> Study:
-        if not 0 < len(name) <= MOST_STUDY_NAME:
-            raise ImportRefused(f"Give the study a name of at most {MOST_STUDY_NAME} characters.")
-        key = uuid.uuid5(ROOT, name)
-        found = Study.objects.select_for_update().filter(uuid=key).first()
+        key = study_key(ROOT, name)
+        found = known_study(key, self.owner)
         if found is not None:
             self._check_same(found)
             return found
-        if Study.objects.filter(name=name).exists() or ImageSet.objects.filter(name=name).exists():
-            raise ImportRefused(f"There is a study or an image set “{name}” already. Choose another name.")
         named = {one.shown.label for one in self.found.said} | set(self.truths.values())
-        image_set = ImageSet.objects.create(
-            uuid=uuid.uuid5(key, "images"), name=name, owner=self.owner, classes=sorted(named - {""}),
-            description=f"Of the decisions imported from {self.file}.",
-        )  # fmt: skip
-        now = timezone.now()
-        study = Study.objects.create(
-            uuid=key, name=name, kind="team", owner=self.owner, image_set=image_set, state=Study.State.CLOSED,
-            mode=Study.Mode.EVERYONE, conditions=self._way(), published=now, closed=now,
+        study = closed_study(
+            key, name, self.owner, kind="team", conditions=self._way(), classes=named - {""},
+            described=f"Of the decisions imported from {self.file}.",
         )  # fmt: skip
         Arm.objects.bulk_create(
             Arm(study=study, name=condition, position=place) for place, condition in enumerate(self.conditions)
         )
-        kind = kind_named("team")
-        study.current = StudyVersion.objects.create(
-            study=study, number=1, title=name, task=str(kind.task), plan=default_plan(),
-            settings=kind.clean_settings({}) | {
-                "trials": 0, "left_out": {}, "explanation_sets": [],
-                "groups": [{"name": condition, "sets": []} for condition in self.conditions],
-                "imported": self.reading.written() | {"file": self.file},
-            },
-        )  # fmt: skip
-        study.save(update_fields=["current"])
+        groups = [{"name": condition, "sets": []} for condition in self.conditions]
+        write_version(study, {}, groups, imported=self.reading.written() | {"file": self.file})
         return study
 
     def _way(self) -> str:
@@ -188,8 +159,6 @@ class _Import:
 
     def _check_same(self, study: Study) -> None:
         """Whether this file can be added to what an earlier one left."""
-        if self.owner is not None and study.owner_id not in (None, self.owner.pk) and not self.owner.is_superuser:
-            raise ImportRefused(f"There is an import “{study}” of somebody else. Choose another name.")
         kept = study.version.settings.get("imported", {})
         again = self.reading.written()
         if any(kept.get(key) != again[key] for key in again):
@@ -219,7 +188,7 @@ class _Import:
                     "Import it under another name."
                 )
         made = Pictures(image_set, pictures)
-        for batch in _batches((name for name in wanted if name not in ids), BATCH):
+        for batch in in_batches((name for name in wanted if name not in ids), BATCH):
             rows = Image.objects.bulk_create(made.rows(batch))
             ImageLabel.objects.bulk_create(
                 ImageLabel(image=row, index=classes[self.truths[row.name]], source=LABEL_SOURCE)
@@ -235,7 +204,7 @@ class _Import:
         """What was shown → its trial."""
         keys = {shown: self._trial_key(shown) for shown in dict.fromkeys(one.shown for one in self.found.said)}
         ids = dict(Trial.objects.filter(study=self.study).values_list("uuid", "pk"))
-        for batch in _batches(((shown, key) for shown, key in keys.items() if key not in ids), BATCH):
+        for batch in in_batches(((shown, key) for shown, key in keys.items() if key not in ids), BATCH):
             trials = Trial.objects.bulk_create(
                 Trial(
                     uuid=key, study=self.study, arm=arms.get(shown.condition), image_id=images[shown.image],
@@ -247,7 +216,7 @@ class _Import:
             ids |= {trial.uuid: trial.pk for trial in trials}
             self.report.trials += len(trials)
         if self.report.trials:
-            self._count(arms.values())
+            count_trials(self.study, arms.values())
         return {shown: ids[key] for shown, key in keys.items()}
 
     def _trial_key(self, shown: Shown) -> uuid.UUID:
@@ -268,17 +237,6 @@ class _Import:
             return None
         return {"answer": {ACCEPT: shown.ai_right}, "feedback": ""}
 
-    def _count(self, arms: Iterable[Arm]) -> None:
-        main = Trial.objects.filter(study=self.study, phase=Phase.MAIN)
-        counts = []
-        for arm in arms:
-            arm.main_trials = main.filter(arm=arm).count()
-            arm.save(update_fields=["main_trials"])
-            counts.append(arm.main_trials)
-        between = self.study.conditions == Study.Conditions.BETWEEN
-        self.study.main_trials = max(counts) if between and counts else main.count()
-        self.study.save(update_fields=["main_trials"])
-
     # --- who answered ---------------------------------------------------------------------------------------------
 
     def _people(self, arms: dict[str, Arm]) -> dict[str, Participant]:
@@ -288,9 +246,8 @@ class _Import:
         there = {person.external_id: person for person in self.study.participants.select_related("arm")}
         fresh: list[Participant] = []
         people: dict[str, Participant] = {}
-        now = timezone.now()
         for person in sorted(kinds):
-            mark = self._mark(person)
+            mark = mark_of(self.study, person)
             met = self.by_person[person]
             known = there.get(mark)
             if between and (len(met) > 1 or (known and known.arm and {known.arm.name} != met)):
@@ -299,21 +256,15 @@ class _Import:
                     "Import it under another name."
                 )
             if known is None:
-                number = len(there) + len(fresh)
-                known = Participant(
-                    uuid=uuid.uuid5(self.study.uuid, mark), study=self.study, kind=kinds[person], number=number,
-                    pseudonym=f"person-{number + 1:03d}", external_id=mark, order_offset=0,
+                known = participant_of(
+                    self.study, mark, len(there) + len(fresh), "person", kind=kinds[person],
                     arm=arms[next(iter(met))] if between else None,
-                    phase=Participant.Phase.DONE, outcome=Participant.Outcome.COMPLETED, finished=now,
                 )  # fmt: skip
                 fresh.append(known)
             people[person] = known
         Participant.objects.bulk_create(fresh, batch_size=BATCH)
         self.report.people = len(fresh)
         return people
-
-    def _mark(self, person: str) -> str:
-        return f"{Participant.VISIT}{hashlib.sha256(f'{self.study.uuid}/{person}'.encode()).hexdigest()[:32]}"
 
     def _answers(self, trials: dict[Shown, int], people: dict[str, Participant], progress: Progress | None) -> None:
         accepts = Judgement.objects.filter(answer__assignment__trial__study=self.study, question=ACCEPT)
@@ -323,63 +274,29 @@ class _Import:
                 "answer__assignment__participant", "answer__assignment__trial", "truth"
             )
         }
-        rows: list[tuple[Said, int, int]] = []
+        rows: list[Given] = []
         places: dict[tuple[str, str], int] = defaultdict(int)
         for one in self.found.said:
-            trial, person = trials[one.shown], people[one.person].pk
+            trial, person = trials[one.shown], people[one.person]
             places[one.person, one.shown.phase] += 1
-            if (person, trial) in there:
+            if (person.pk, trial) in there:
                 self.report.already += 1
-                self.report.otherwise += there[person, trial] != one.accepted
+                self.report.otherwise += there[person.pk, trial] != one.accepted
             else:
-                rows.append((one, trial, one.place or places[one.person, one.shown.phase]))
-        for batch in _batches(rows, BATCH):
-            self._write(batch, people)
+                rows.append(_given(one, person, trial, one.place or places[one.person, one.shown.phase]))
+        for batch in in_batches(rows, BATCH):
+            write_answers(self.study, batch)
             self.report.answers += len(batch)
             if progress:
                 progress(self.report.answers, len(rows))
 
-    def _write(self, batch: Sequence[tuple[Said, int, int]], people: dict[str, Participant]) -> None:
-        version, now = self.study.version, timezone.now()
-        assignments = Assignment.objects.bulk_create(
-            Assignment(
-                participant=people[one.person], trial_id=trial, state=Assignment.State.ANSWERED, order=[], place=place,
-                lease_until=now, answered=now,
-            )
-            for one, trial, place in batch
-        )  # fmt: skip
-        answers = Answer.objects.bulk_create(
-            Answer(
-                assignment=assignment, version=version, duration_ms=one.milliseconds,
-                submission=uuid.uuid5(self.study.uuid, f"{people[one.person].uuid}/{trial}"),
-                correct=None if one.shown.phase == Phase.MAIN else one.correct,
-            )
-            for assignment, (one, trial, _) in zip(assignments, batch, strict=True)
-        )  # fmt: skip
-        payloads = [_payload(one) for one, _, _ in batch]
-        AnswerRevision.objects.bulk_create(
-            AnswerRevision(answer=answer, number=1, submission=answer.submission, version=version, payload=payload)
-            for answer, payload in zip(answers, payloads, strict=True)
-        )
-        judged = [
-            Judgement(answer=answer, question=ACCEPT, truth=payload[ACCEPT])
-            for answer, payload in zip(answers, payloads, strict=True)
-        ]
-        judged += [
-            Judgement(answer=answer, question=CONFIDENCE, number=payload[CONFIDENCE])
-            for answer, payload in zip(answers, payloads, strict=True)
-            if CONFIDENCE in payload
-        ]
-        Judgement.objects.bulk_create(judged)
 
-
-def _payload(one: Said) -> dict[str, Any]:
+def _given(one: Said, person: Participant, trial: int, place: int) -> Given:
     """The answer as the page would have sent it."""
-    sure = {} if one.own_confidence is None else {CONFIDENCE: one.own_confidence}
-    return {ACCEPT: one.accepted, **sure}
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    payload: dict[str, Any] = {ACCEPT: one.accepted}
+    judged: list[dict[str, Any]] = [{"question": ACCEPT, "truth": one.accepted}]
+    if one.own_confidence is not None:
+        payload[CONFIDENCE] = one.own_confidence
+        judged.append({"question": CONFIDENCE, "number": one.own_confidence})
+    correct = None if one.shown.phase == Phase.MAIN else one.correct
+    return Given(person, trial, place, payload, judged, one.milliseconds, correct)

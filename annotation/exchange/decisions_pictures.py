@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from annotation.exchange.imported import image_without_picture
 from mlcore.models import Image, ImageSet
 
-SIDE = 224  # of the grey place that stands for a picture which nobody has
 _FIELDS = ("name", "file", "sha256", "width", "height")
 Picture = tuple[str, str, int, int]  # file, SHA-256, width, height
 
@@ -41,17 +40,16 @@ class Pictures:
     def _row(self, name: str) -> Image:
         picture = self._picture(name)
         if picture is None or picture[1] in self.taken:  # an image is kept once a set
-            # No file: a hash of the name keeps the row unique, and nobody takes it for a picture's.
-            digest = hashlib.sha256(f"no picture/{name}".encode()).hexdigest()
-            picture = ("", digest, SIDE, SIDE)
+            row = image_without_picture(self.image_set, name)
         else:
             self.found += 1
-        file, sha256, width, height = picture
-        self.taken.add(sha256)
-        return Image(
-            uuid=uuid.uuid5(self.image_set.uuid, name), image_set=self.image_set, name=name, file=file, sha256=sha256,
-            width=width, height=height,
-        )  # fmt: skip
+            file, sha256, width, height = picture
+            row = Image(
+                uuid=uuid.uuid5(self.image_set.uuid, name), image_set=self.image_set, name=name, file=file,
+                sha256=sha256, width=width, height=height,
+            )  # fmt: skip
+        self.taken.add(row.sha256)
+        return row
 
     def _picture(self, name: str) -> Picture | None:
         for form, spelling in _spellings(name):

@@ -11,7 +11,7 @@ from annotation.statistics import table
 from annotation.team_ai import ais_of
 from annotation.team_names import places_of
 from mlcore.models import Classifier, ImageLabel
-from mlcore.runs.manifest import LABEL_SOURCE
+from mlcore.models.images import LABEL_SOURCE
 
 ACCEPT, CONFIDENCE = "accept", "confidence"
 ONE_CONDITION = "all answers"

@@ -25,7 +25,7 @@ from annotation.team_names import alone_in, speaks
 from mlcore.catalogue.fields import Field
 from mlcore.exchange.match_marks import NEIGHBOUR_UNITS, PICTURE_UNITS, class_name, marks, readable, units
 from mlcore.models import Explanation, ExplanationSet, Image, ImageLabel, Prediction
-from mlcore.runs.manifest import LABEL_SOURCE
+from mlcore.models.images import LABEL_SOURCE
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

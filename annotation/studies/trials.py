@@ -10,9 +10,10 @@ from annotation.errors import StudyRefused
 from annotation.models import Stimulus, Study, Trial
 from annotation.models.studies import RANDOM_KEY_BITS, Phase
 from annotation.team_names import CONFIDENCE, spoken
+from harmony.batches import in_batches
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageLabel, Prediction
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.runs.correspond_sets import classes_said
-from mlcore.runs.manifest import LABEL_SOURCE
 
 BATCH = 500
 
@@ -177,17 +178,6 @@ def condition_names(sets: Sequence[ExplanationSet]) -> list[str]:
         seen[name] += 1
         names.append(name if cut.count(name) == 1 else f"{name} {seen[name]}")
     return names
-
-
-def in_batches(items: Iterable[Image], size: int) -> Iterator[list[Image]]:
-    batch: list[Image] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ is broken off leaves whole batches, and doing it again adds what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from harmony.batches import in_batches
 from mlcore.exchange.annotations import add_segments, drop_misfits, own_boxes, read_names
 from mlcore.exchange.attachments import add_boxes, add_masks, mask_files
 from mlcore.exchange.boxes import read_boxes
@@ -32,7 +32,6 @@ from mlcore.models import AuditEntry, ImageSet
 __all__ = ["ImportRefused", "ImportReport", "Problem", "import_folder"]
 
 BATCH = 32
-T = TypeVar("T")
 
 
 def import_folder(
@@ -101,7 +100,7 @@ def import_folder(
         existing.save(update_fields=["classes"])
     report = ImportReport(image_set, problems=list(plan.problems), notes=list(plan.notes))
     writer = Writer(image_set, report)
-    for batch in _batches(plan.items, BATCH):
+    for batch in in_batches(plan.items, BATCH):
         writer.write(batch, ticks)
     if not writer.images and not existing:
         image_set.delete()
@@ -180,9 +179,3 @@ def _create(name: str, owner: Any, classes: list[str]) -> ImageSet:
     except IntegrityError as error:
         raise ImportRefused(f"Somebody has just made an image set “{name}”. Try again.") from error
     return made
-
-
-def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    stream = iter(items)
-    while batch := list(islice(stream, size)):
-        yield batch

@@ -6,10 +6,10 @@ from mlcore.catalogue import OBJECTIVES
 from mlcore.catalogue.several import LEARNED_BY, several, why_not_by
 from mlcore.catalogue.tuning import TRAINS, learns, makes_attention, makes_beside, makes_network
 from mlcore.models import Box, Image
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.models.partitions import Part
 from mlcore.runs.correspond_checks import correspond_refusals
 from mlcore.runs.manifest import ALL, Manifest, entries_of, labels_of
-from mlcore.runs.objects import LABEL_SOURCE
 from mlcore.runs.processes import scale_refusals
 from mlcore.runs.report_checks import report_refusals
 from mlcore.runs.score_checks import score_refusals

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from mlcore.catalogue import METRICS
 from mlcore.models import Classifier, Explanation, ExplanationSet, Image, ImageLabel, Prediction, Run, Score
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.models.partitions import Part
-from mlcore.runs.manifest import LABEL_SOURCE
 
 PART_ORDER = [Part.VALIDATION.value, Part.TEST.value, Part.POOL.value, Part.TRAIN.value]
 COLUMNS = ("phase1", "phase2", "control")

@@ -9,6 +9,7 @@ from django.conf import settings
 from mlcore.catalogue import OBJECTIVES, upgrade
 from mlcore.catalogue.tuning import TRAINS, learns, needs_objects
 from mlcore.models import Box, Explanation, Image, Run, SupervisionItem
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.models.partitions import Part
 from mlcore.runs import manifest as manifests
 from mlcore.runs.attention import with_files
@@ -16,7 +17,7 @@ from mlcore.runs.correspond_job import compared_by
 from mlcore.runs.devices import CPU, CUDA
 from mlcore.runs.job_classifier import JobImpossible, classes_of, classifier_of
 from mlcore.runs.manifest import ALL, labels_of
-from mlcore.runs.objects import CHUNK, LABEL_SOURCE, boxes_of, masks_of, objects_of
+from mlcore.runs.objects import CHUNK, boxes_of, masks_of, objects_of
 from mlcore.runs.report_job import reported_by
 from mlcore.runs.score_job import judged_by
 from mlcore.runs.sharded import shards_of

@@ -17,10 +17,11 @@ from django.db.models import QuerySet
 from mlcore.catalogue.several import several
 from mlcore.catalogue.tuning import TRAINS, needs_objects
 from mlcore.models import Box, Explanation, ExplanationSet, Image, ImageLabel, ImageSet, Partition, SupervisionSet
+from mlcore.models.images import LABEL_SOURCE
 from mlcore.models.partitions import Part
 from mlcore.runs import correspond_images
 from mlcore.runs.correspond_images import ALL, GALLERY
-from mlcore.runs.objects import LABEL_SOURCE, with_objects
+from mlcore.runs.objects import with_objects
 
 # Tar shards that are trained on instead of the part train: [path, bytes, SHA-256 of the index, images] each.
 SHARDS = "shards"

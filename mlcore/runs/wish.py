@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcore.models import Box, Classifier, ExplanationSet, HumanMapSet, ImageSet, Mask, Partition, SupervisionSet
-from mlcore.runs.manifest import LABEL_SOURCE, Manifest
+from mlcore.models.images import LABEL_SOURCE
+from mlcore.runs.manifest import Manifest
 
 Refusal = tuple[str, str]
 
