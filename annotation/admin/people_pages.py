@@ -18,6 +18,7 @@ from annotation import invitations, people, places
 from annotation.errors import StudyRefused
 from annotation.models import Invitation, Participant, Study
 from annotation.plan import default_plan
+from harmony.csv_cells import csv_cell
 
 SHOWN = 100
 PROLIFIC_QUERY = (
@@ -98,10 +99,8 @@ class PeoplePages:
         writer = csv.writer(table)
         writer.writerow(["label", "link", "state", "expires"])
         for row in study.invitations.select_related("participant").order_by("pk"):
-            label = f"'{row.label}" if row.label[:1] in "=+-@\t\r" and row.label else row.label
-            writer.writerow(
-                [label, _address(request, row), _state(row), row.expires.isoformat() if row.expires else ""]
-            )
+            expires = row.expires.isoformat() if row.expires else ""
+            writer.writerow([csv_cell(row.label), _address(request, row), _state(row), expires])
         response = HttpResponse(table.getvalue(), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="invitations-{str(study.uuid)[:8]}.csv"'
         response["Cache-Control"] = "no-store"

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from harmony.csv_cells import without_apostrophe
 from mlcore.exchange.readers import Row, clean_name
 from mlcore.exchange.report import ImportRefused, Problem
 
@@ -22,7 +23,6 @@ MOST_COLUMNS = 200
 DELIMITERS = ",;\t"
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # What exports put before a text that a spreadsheet would run as a formula is not the text's own.
-_FORMULA = ("'=", "'+", "'-", "'@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -133,5 +133,4 @@ class _Plain(dict[str, str]):
 
 def _cell(cell: str) -> str:
     """Without what only looks like text: spaces around it, control characters, a spreadsheet's apostrophe."""
-    cell = clean_name(_CONTROL.sub(" ", cell))
-    return cell[1:] if cell.startswith(_FORMULA) else cell
+    return without_apostrophe(clean_name(_CONTROL.sub(" ", cell)))

@@ -17,9 +17,9 @@ from annotation.models import Answer, Participant, Study
 from annotation.statistics.table import checked_kinds
 from annotation.studies import kind_of
 from annotation.studies.base import HUMAN_ONLY, Column
+from harmony.csv_cells import csv_cell
 
 # A spreadsheet runs a cell that begins so as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Those who only look at a study are nobody in its data.
 ALL_KINDS: tuple[str, ...] = tuple(kind for kind in Participant.Kind.values if kind != Participant.Kind.PREVIEW)
 PEOPLE = (
@@ -72,7 +72,7 @@ def csv_lines(study: Study, *, kinds: Sequence[str] | None = None) -> Iterator[s
     writer = csv.writer(_Echo())
     yield writer.writerow(names)
     for row in kind_of(study).export_rows(answers_of(study, kinds)):
-        yield writer.writerow([_cell(row.get(name)) for name in names])
+        yield writer.writerow([csv_cell(row.get(name)) for name in names])
 
 
 def people_csv_lines(study: Study) -> Iterator[str]:
@@ -98,7 +98,7 @@ def people_csv_lines(study: Study) -> Iterator[str]:
     for *plain, said in rows.iterator(chunk_size=2000):
         answers = said or {}
         cells = [value.isoformat(timespec="seconds") if isinstance(value, datetime) else value for value in plain]
-        yield writer.writerow([_cell(value) for value in cells + [answers.get(name) for name in questions]])
+        yield writer.writerow([csv_cell(value) for value in cells + [answers.get(name) for name in questions]])
 
 
 def export_people(study: Study, stream: IO[str]) -> int:
@@ -177,23 +177,13 @@ def export_statistics_csv(study: Study, stream: IO[str], *, kinds: Sequence[str]
         writer.writerow([])
         writer.writerow([table.title])
         writer.writerow(table.columns)
-        writer.writerows([_cell(value) for value in row] for row in table.rows)
+        writer.writerows([csv_cell(value) for value in row] for row in table.rows)
 
 
 def export_statistics_json(study: Study, stream: IO[str], *, kinds: Sequence[str] = HUMAN_ONLY) -> None:
     """Write the figures as one JSON object."""
     figures = kind_of(study).statistics(study, kinds)
     json.dump({"study": describe(study), "statistics": figures}, stream, ensure_ascii=False, indent=1)
-
-
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value
 
 
 class _Echo:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 
+from harmony.csv_cells import csv_cell
 from harmony.researcher import owned
 from mlcore.admin import score_table, tiles
 from mlcore.models import Explanation, ExplanationSet, Image, Run, Score
@@ -48,10 +49,10 @@ class ScorePages:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if cell.score is not None:
                     writer.writerow(
-                        [_safe(one.classifier.name), one.method, _safe(one.layer), one.preset, one.target,
+                        [csv_cell(one.classifier.name), one.method, csv_cell(one.layer), one.preset, one.target,
                          "yes" if row.baseline else "no", part, *_metric(column), *_numbers(cell.score),
                          _left_out(cell.score), "" if cell.of_ceiling is None else cell.of_ceiling, one.uuid,
-                         _safe(cell.score.run.name)]
+                         csv_cell(cell.score.run.name)]
                     )  # fmt: skip
         for column, said in zip(table.columns, table.ceiling, strict=True):
             if said:
@@ -149,8 +150,3 @@ def _numbers(score: Score) -> tuple[Any, ...]:
 
 def _left_out(score: Score) -> str:
     return "; ".join(f"{reason}: {n}" for reason, n in score.left_out.items())
-
-
-def _safe(text: str) -> str:
-    """A name that a spreadsheet must not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from harmony.csv_cells import csv_cell
 from mlcore.exchange.latex import escaped
 from mlcore.runs.correspond_report import HEAD, NO_CLASS, Outcome, Way, class_name, way_title
 from mlcore.runs.correspond_sets import gallery_of
@@ -13,7 +14,6 @@ COLUMNS = (
     "table", "way", "against", "class", "said", "n", "right", "value", "low", "high", "first_value", "confidence_right",
     "confidence_wrong", "converged", "compared", "milliseconds", "wrong_to_right", "right_to_wrong", "p", "set", "run",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(outcome: Outcome) -> str:
@@ -25,8 +25,7 @@ def csv_text(outcome: Outcome) -> str:
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
     for row in _rows(outcome):
-        known = {key: _safe(value) if isinstance(value, str) else value for key, value in row.items()}
-        writer.writerow({key: value for key, value in known.items() if value is not None} | {"run": outcome.run.uuid})
+        writer.writerow({key: csv_cell(value) for key, value in row.items()} | {"run": outcome.run.uuid})
     return stream.getvalue()
 
 
@@ -58,10 +57,6 @@ def _rows(outcome: Outcome) -> Iterable[dict[str, Any]]:
             "table": "change", "way": change.after, "against": change.before, "n": change.n,
             "wrong_to_right": change.mended, "right_to_wrong": change.broken, "p": change.p,
         }  # fmt: skip
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def latex_text(outcome: Outcome, *, label: str = "tab:correspondence") -> str:

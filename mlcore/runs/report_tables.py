@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+from harmony.csv_cells import csv_cell
 from mlcore.exchange.latex import escaped
 from mlcore.runs.paired import Difference
 from mlcore.runs.report import ACCURACY, Cell, Column, Report, Row
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NOTHING = "--"
 CSV_COLUMNS = (
     "classifier", "architecture", "method", "baseline", "layer", "preset", "target", "part", "metric", "better",
@@ -26,7 +26,7 @@ def csv_text(report: Report) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(_csv_rows(report))
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in _csv_rows(report))
     return stream.getvalue()
 
 
@@ -42,20 +42,20 @@ def _csv_rows(report: Report) -> Iterable[dict[str, Any]]:
             told.add(score.pk)  # a classifier's accuracy stands in each of its rows
             of_maps = column.name != ACCURACY
             yield {
-                "classifier": _safe(row.who if of_maps else one.classifier.name),
+                "classifier": row.who if of_maps else one.classifier.name,
                 "architecture": "" if row.any_classifier else one.classifier.architecture,
                 "method": one.method if of_maps else "",
                 "baseline": ("yes" if row.baseline else "no") if of_maps else "",
-                "layer": _safe(one.layer) if of_maps else "",
+                "layer": one.layer if of_maps else "",
                 "preset": one.preset if of_maps else "",
                 "target": one.target if of_maps else "",
                 "part": score.part,
                 "metric": column.name,
                 "better": {True: "higher", False: "lower", None: ""}[column.higher],
                 "unit": column.unit,
-                **{name: _number(getattr(score, name)) for name in ("value", "low", "high", "n")},
+                **{name: getattr(score, name) for name in ("value", "low", "high", "n")},
                 "left_out": "; ".join(f"{reason}: {count}" for reason, count in score.left_out.items()),
-                "against": _safe(against),
+                "against": against,
                 **_apart(cell.apart),
                 "classifier_id": "" if row.any_classifier else one.classifier.uuid,
                 "explanation_set": one.uuid if of_maps else "",
@@ -68,18 +68,10 @@ def _apart(found: Difference | None) -> dict[str, Any]:
         return {}
     return {
         "difference": found.value,
-        "difference_low": _number(found.low),
-        "difference_high": _number(found.high),
+        "difference_low": found.low,
+        "difference_high": found.high,
         "difference_n": found.n,
     }
-
-
-def _number(value: float | None) -> Any:
-    return "" if value is None else value
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def latex_text(report: Report, *, label: str = "tab:report") -> str:
