@@ -18,7 +18,7 @@ from annotation import invitations, people, places
 from annotation.errors import StudyRefused
 from annotation.models import Invitation, Participant, Study
 from annotation.plan import default_plan
-from harmony.csv_cells import csv_cell
+from mlcore.exchange.csv_cells import csv_cell
 
 SHOWN = 100
 PROLIFIC_QUERY = (

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmony.csv_cells import without_apostrophe
+from mlcore.exchange.csv_cells import without_apostrophe
 from mlcore.exchange.readers import Row, clean_name
 from mlcore.exchange.report import ImportRefused, Problem
 

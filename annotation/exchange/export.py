@@ -17,7 +17,7 @@ from annotation.models import Answer, Participant, Study
 from annotation.statistics.table import checked_kinds
 from annotation.studies import kind_of
 from annotation.studies.base import HUMAN_ONLY, Column
-from harmony.csv_cells import csv_cell
+from mlcore.exchange.csv_cells import csv_cell
 
 # A spreadsheet runs a cell that begins so as a formula.
 # Those who only look at a study are nobody in its data.

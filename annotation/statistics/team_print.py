@@ -7,6 +7,7 @@ from typing import Any
 from annotation.statistics.csv_text import csv_text
 from annotation.statistics.team import MEASURES
 from annotation.statistics.team_words import who
+from mlcore.exchange import latex
 from mlcore.exchange.latex import escaped
 
 _NOTHING = "--"
@@ -54,22 +55,9 @@ def people(report: Mapping[str, Any]) -> str:
 
 def table(report: Mapping[str, Any], *, label: str = "tab:team") -> str:
     """The table that papers print, one line a condition; needs \\usepackage{booktabs}."""
-    lines = [
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_caption(report)}}}",
-        rf"  \label{{{label}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(_HEAD) - 1)}}}",
-        r"    \toprule",
-        f"    {' & '.join(_HEAD)} \\\\",
-        r"    \midrule",
-        *(f"    {_line(one)}" for one in report["conditions"]),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-        "",
-    ]
-    return "\n".join(lines)
+    rows = [_line(one) for one in report["conditions"]]
+    columns = f"l{'r' * (len(_HEAD) - 1)}"
+    return latex.table(rows, caption=_caption(report), label=label, columns=columns, head=_HEAD)
 
 
 def _caption(report: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 
-from harmony.csv_cells import csv_cell
 from harmony.researcher import owned
 from mlcore.admin import score_table, tiles
+from mlcore.exchange.csv_cells import csv_cell
 from mlcore.models import Explanation, ExplanationSet, Image, Run, Score
 from mlcore.runs.metric_columns import MetricColumn
 

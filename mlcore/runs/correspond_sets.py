@@ -1,7 +1,6 @@
 """The sets that a classification by comparison fills: one a way of comparing, with all that decides its answers."""
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mlcore.catalogue.matchers import MATCHERS, NETWORK
 from mlcore.models import ExplanationSet, ImageSet, Run
 from mlcore.runs.correspond_images import GALLERY
 from mlcore.runs.correspond_networks import needing, network_for
+from mlcore.runs.decided_sets import decided_set
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.manifest import digest
 
@@ -76,19 +76,4 @@ def _set_of(run: Run, recipe: dict[str, Any], name: str) -> ExplanationSet:
         "target": ExplanationSet.Target.PREDICTED,
         "code_version": correspondence_version(),
     }
-    decided = (
-        told
-        | {
-            "weights": classifier.sha256,
-            "classifier": str(classifier.uuid),
-            "image_set": str(run.image_set.uuid),
-            "padding": classifier.padding,
-            "compared_with": digest({GALLERY: run.manifest[GALLERY]}),
-        }
-        | network
-    )
-    made, _ = ExplanationSet.objects.get_or_create(
-        hash=hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest(),
-        defaults={"classifier": classifier, "image_set": run.image_set, "owner": run.owner} | told,
-    )
-    return made
+    return decided_set(run, classifier, told, {"compared_with": digest({GALLERY: run.manifest[GALLERY]})} | network)

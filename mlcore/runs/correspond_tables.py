@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from harmony.csv_cells import csv_cell
+from mlcore.exchange import latex
+from mlcore.exchange.csv_cells import csv_cell
 from mlcore.exchange.latex import escaped
 from mlcore.runs.correspond_report import HEAD, NO_CLASS, Outcome, Way, class_name, way_title
 from mlcore.runs.correspond_sets import gallery_of
@@ -70,22 +71,9 @@ def latex_text(outcome: Outcome, *, label: str = "tab:correspondence") -> str:
         r"Per cent right with Wilson's 95\,\% interval; changes against nearest neighbours, "
         r"$p$ by McNemar's exact test."
     )
-    lines = [
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{caption}}}",
-        rf"  \label{{{label}}}",
-        r"  \begin{tabular}{lrlrrrr}",
-        r"    \toprule",
-        r"    Decided by & Right & 95\,\% & $n$ & Mended & Broken & $p$ \\",
-        r"    \midrule",
-        *(_line(outcome, way) for way in outcome.ways),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-        "",
-    ]
-    return "\n".join(lines)
+    head = ("Decided by", "Right", r"95\,\%", "$n$", "Mended", "Broken", "$p$")
+    lines = [_line(outcome, way) for way in outcome.ways]
+    return latex.table(lines, caption=caption, label=label, columns="lrlrrrr", head=head)
 
 
 def _line(outcome: Outcome, way: Way) -> str:
@@ -95,7 +83,7 @@ def _line(outcome: Outcome, way: Way) -> str:
     changed = ("--", "--", "--") if change is None else (change.mended, change.broken, _latex_p(change.p))
     value = rf"\textbf{{{share.percent}}}" if way.best else share.percent
     cells = (escaped(way.title), value, within, share.n, *changed)
-    return f"    {' & '.join(map(str, cells))} \\\\"
+    return f"{' & '.join(map(str, cells))} \\\\"
 
 
 def _latex_p(p: float) -> str:

@@ -1,7 +1,5 @@
 """Which sets of explanations a run adds to: all that decides a map goes into the set's hash."""
 
-import hashlib
-import json
 from typing import Any
 
 from mlcore.catalogue import METHODS, own_options, upgrade
@@ -9,6 +7,7 @@ from mlcore.models import AttentionModule, Classifier, ExplanationSet, Run
 from mlcore.runs import correspond_sets
 from mlcore.runs.attention import OPTION, file_behind, module_for, needing
 from mlcore.runs.code_version import code_version
+from mlcore.runs.decided_sets import decided_set
 from mlcore.runs.job_classifier import JobImpossible
 from mlcore.runs.report_plan import plan
 from mlcore.runs.start import TRANSFORM
@@ -56,24 +55,7 @@ def _set_of(run: Run, classifier: Classifier, recipe: dict[str, Any], method: st
         "target_class": recipe["target_class"] if given else None,
         "code_version": code_version(),
     }
-    decided = (
-        told
-        | {
-            "weights": classifier.sha256,
-            # Two rows may share their weights; each has maps of its own, which its pages and studies show.
-            "classifier": str(classifier.uuid),
-            "image_set": str(run.image_set.uuid),
-            "padding": classifier.padding,
-            "precision": recipe.get("mixed_precision", "no"),
-        }
-        | attention
-    )
-    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
-    made, _ = ExplanationSet.objects.get_or_create(
-        hash=digest,
-        defaults={"classifier": classifier, "image_set": run.image_set, "owner": run.owner} | told,
-    )
-    return made
+    return decided_set(run, classifier, told, {"precision": recipe.get("mixed_precision", "no")} | attention)
 
 
 def _module(classifier: Classifier, method: str, given: str) -> AttentionModule:

@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from harmony.csv_cells import csv_cell
+from mlcore.exchange import latex
+from mlcore.exchange.csv_cells import csv_cell
 from mlcore.exchange.latex import escaped
 from mlcore.runs.paired import Difference
 from mlcore.runs.report import ACCURACY, Cell, Column, Report, Row
@@ -76,66 +77,49 @@ def _apart(found: Difference | None) -> dict[str, Any]:
 
 def latex_text(report: Report, *, label: str = "tab:report") -> str:
     """One table of what was measured; published rows in a second one. Needs \\usepackage{booktabs}."""
-    return "\n".join([*_measured(report, label), *_published(report, f"{label}-published")])
+    return "\n".join(filter(None, [_measured(report, label), _published(report, f"{label}-published")]))
 
 
-def _measured(report: Report, label: str) -> list[str]:
+def _measured(report: Report, label: str) -> str:
     reference = f" Below: difference to {escaped(report.against.title)}, paired over images." if report.against else ""
-    lines = [
-        *_head(f"{_caption(report)}{reference}", label, len(report.columns)),
-        f"    Classifier & Method & {' & '.join(_column(column) for column in report.columns)} \\\\",
-    ]
+    lines: list[str] = []
     for rows in report.groups:
-        lines.append(r"    \midrule")
+        lines += [r"\midrule"] if lines else []
         before = ""
         for row in rows:
             lines += _lines(report, row, "" if row.who == before else row.who)
             before = row.who
-    return [*lines, *_FOOT]
+    return latex.table(
+        lines, caption=f"{_caption(report)}{reference}", label=label, columns=f"ll{'r' * len(report.columns)}",
+        head=("Classifier", "Method", *map(_column, report.columns)), small=True,
+    )  # fmt: skip
 
 
 def _lines(report: Report, row: Row, who: str) -> list[str]:
     lines = [
-        f"    {escaped(who)} & {escaped(row.method)} & {' & '.join(map(_value, row.cells))} \\\\",
-        f"    & & {' & '.join(map(_interval, row.cells))} \\\\",
+        f"{escaped(who)} & {escaped(row.method)} & {' & '.join(map(_value, row.cells))} \\\\",
+        f"& & {' & '.join(map(_interval, row.cells))} \\\\",
     ]
     if report.against is not None and row is not report.against:
-        lines.append(f"    & & {' & '.join(map(_difference, row.cells))} \\\\")
+        lines.append(f"& & {' & '.join(map(_difference, row.cells))} \\\\")
     return lines
 
 
-def _published(report: Report, label: str) -> list[str]:
+def _published(report: Report, label: str) -> str:
     if not report.published:
-        return []
+        return ""
     places = [place for place, _ in enumerate(report.columns) if any(one.figures[place] for one in report.published)]
     source = escaped("; ".join(report.sources))
-    heads = " & ".join(_column(report.columns[place]) for place in places)
-    lines = [
-        *_head(f"Published figures of the same architectures, not measured here ({source}).", label, len(places)),
-        f"    Architecture & & {heads} \\\\",
-        r"    \midrule",
-    ]
+    lines = []
     for one in report.published:
         figures = (one.figures[place] for place in places)
         told = " & ".join(_NOTHING if figure is None else str(figure) for figure in figures)
-        lines.append(f"    {escaped(one.architecture)} & {escaped(one.row.title)} & {told} \\\\")
-    return [*lines, *_FOOT]
-
-
-_FOOT = (r"    \bottomrule", r"  \end{tabular}", r"\end{table}", "")
-
-
-def _head(caption: str, label: str, columns: int) -> list[str]:
-    return [
-        r"\begin{table}",
-        r"  \centering",
-        r"  \scriptsize",
-        r"  \setlength{\tabcolsep}{3pt}",
-        rf"  \caption{{{caption}}}",
-        rf"  \label{{{label}}}",
-        rf"  \begin{{tabular}}{{ll{'r' * columns}}}",
-        r"    \toprule",
-    ]
+        lines.append(f"{escaped(one.architecture)} & {escaped(one.row.title)} & {told} \\\\")
+    return latex.table(
+        lines, caption=f"Published figures of the same architectures, not measured here ({source}).", label=label,
+        columns=f"ll{'r' * len(places)}", head=("Architecture", "", *(_column(report.columns[at]) for at in places)),
+        small=True,
+    )  # fmt: skip
 
 
 def _caption(report: Report) -> str:

@@ -17,11 +17,6 @@ PATCHES = [
 __all__ = ["working"]
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings) -> None:
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 def matched(world, owner, classifier) -> Explanation:
     """The first picture with two neighbours: of the second only one part matches."""
     first, *others = world.images

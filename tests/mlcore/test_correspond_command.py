@@ -15,11 +15,6 @@ _folders, world = fixtures._folders, fixtures.world
 OPTIONS = [f"--option={key}={value}" for key, value in RECIPE.items() if key not in ("part", "matchers")]
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings) -> None:
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 @pytest.fixture
 def classifier(world, tmp_path) -> Classifier:
     return two_classifiers(world, tmp_path)[0]

@@ -20,11 +20,6 @@ _folders, world = fixtures._folders, fixtures.world
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings):
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 @pytest.fixture
 def classifier(world: World) -> Classifier:
     return asked_classifier(world)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlcore.exchange import latex
 from mlcore.exchange.latex import escaped
 
 _HEAD = (
@@ -15,20 +16,11 @@ _NOTHING = "--"
 def table(report: Mapping[str, Any], *, label: str = "tab:alignment") -> str:
     """One line a cell and one for all of them; needs \\usepackage{booktabs}."""
     cells: Sequence[Mapping[str, Any]] = report["cells"]
-    lines = [
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_caption(report)}}}",
-        rf"  \label{{{label}}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(_HEAD) - 1)}}}",
-        r"    \toprule",
-        f"    {' & '.join(_HEAD)} \\\\",
-        r"    \midrule",
-        *(f"    {_line(cell)}" for cell in cells),
-    ]
+    lines = [_line(cell) for cell in cells]
     if len(cells) != 1:
-        lines += [r"    \midrule", f"    {_line(report['overall'])}"]
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+        lines += [r"\midrule", _line(report["overall"])]
+    columns = f"l{'r' * (len(_HEAD) - 1)}"
+    return latex.table(lines, caption=_caption(report), label=label, columns=columns, head=_HEAD)
 
 
 def _caption(report: Mapping[str, Any]) -> str:

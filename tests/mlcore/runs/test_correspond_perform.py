@@ -22,11 +22,6 @@ from tests.mlcore.runs.test_perform import at_event, child_of_this_process
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings) -> None:
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 @pytest.fixture
 def classifier(world, tmp_path) -> Classifier:
     return two_classifiers(world, tmp_path)[0]

@@ -16,11 +16,6 @@ from tests.mlcore.runs.world import make_classifier, start
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings) -> None:
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 @pytest.fixture
 def classifier(world) -> Classifier:
     return make_classifier(world)

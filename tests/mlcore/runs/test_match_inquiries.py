@@ -30,11 +30,6 @@ def serving():
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _galleries(tmp_path, settings):
-    settings.GALLERIES_DIR = tmp_path / "galleries"
-
-
 @pytest.fixture
 def owner(db):
     return researcher()

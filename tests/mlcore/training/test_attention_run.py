@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,11 @@ from mlcore.training.classifiers import build
 from mlcore.training.data import batches_of
 from mlcore.training.events import Reporter
 from mlcore.training.job import parse
-from mlcore.training.jobs import CANCELLED, FAILED, SUCCEEDED, run_job
+from mlcore.training.jobs import CANCELLED, FAILED
 from mlcore.training.machine import fix_randomness
 from mlcore.training.setup import loader_of, machine_of
 from mlcore.training.weights import load_weights, save_weights
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import Events, make_items, make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 ROOT = Path(__file__).parents[3]
@@ -69,12 +68,6 @@ def parts(tmp_path: Path) -> Parts:
 def original(tmp_path: Path) -> Path:
     torch.manual_seed(4)
     return save_weights(build("sixconv", 3), tmp_path / "original.safetensors")
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def attend(folder: Path, parts: Parts, original: Path, **options: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from mlcore.training import checkpoints
 from mlcore.training.classifiers import build
 from mlcore.training.events import Reporter
 from mlcore.training.job import parse
-from mlcore.training.jobs import CANCELLED, FAILED, SUCCEEDED, run_job
+from mlcore.training.jobs import CANCELLED, FAILED
 from mlcore.training.machine import fix_randomness
 from mlcore.training.setup import loader_of, machine_of
 from mlcore.training.weights import load_weights, save_weights
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import Events, make_items, make_job, run
 
 LAYER = "features.8"  # of SixConv: 8 × 8 cells at 32 px
 OPTIONS: dict[str, Any] = {
@@ -56,12 +55,6 @@ def parts(tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
 def original(tmp_path: Path) -> Path:
     torch.manual_seed(4)
     return save_weights(build("sixconv", 3), tmp_path / "original.safetensors")
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def job_of(folder: Path, parts: dict[str, Any], original: Path, **options: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from mlcore.catalogue.recipes import RecipeError, clean
 from mlcore.exchange.decoy import render_decoy
 from mlcore.training import checkpoints
 from mlcore.training.classifiers import build
-from mlcore.training.jobs import CANCELLED, SUCCEEDED, run_job
+from mlcore.training.jobs import CANCELLED
 from mlcore.training.weights import load_weights
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import make_items, make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 
@@ -34,12 +33,6 @@ def scenes(tmp_path: Path) -> Parts:
              "w_p": 1.0, "w_a": 0.0, "truth": mask}
         )  # fmt: skip
     return parts
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def grid(folder: Path, parts: Parts, **options: Any) -> dict[str, Any]:

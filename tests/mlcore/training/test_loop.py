@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mlcore.training import checkpoints
 from mlcore.training.jobs import CANCELLED, FAILED, SUCCEEDED, run_job
 from mlcore.training.keyed import shuffled
 from mlcore.training.weights import load_weights
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import Events, make_items, make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 
@@ -27,12 +27,6 @@ def parts(tmp_path: Path) -> Parts:
         "train": make_items(tmp_path / "train", 24, prefix="t", seed=1),
         "validation": make_items(tmp_path / "validation", 12, prefix="v", seed=2),
     }
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def weights_of(job: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ from mlcore.objectives.supervised import Supervised
 from mlcore.training.classifiers import build
 from mlcore.training.events import Reporter
 from mlcore.training.job import parse
-from mlcore.training.jobs import CANCELLED, FAILED, SUCCEEDED, run_job
+from mlcore.training.jobs import CANCELLED, FAILED
 from mlcore.training.lr_test import learning_rate_test
 from mlcore.training.machine import fix_randomness
 from mlcore.training.setup import loader_of, machine_of
 from mlcore.training.weights import save_weights
 from tests.mlcore.training.test_attention_run import OPTIONS as ATTENDED
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import Events, make_items, make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 
@@ -33,12 +32,6 @@ def parts(tmp_path: Path) -> Parts:
 def original(tmp_path: Path) -> Path:
     torch.manual_seed(4)
     return save_weights(build("sixconv", 3), tmp_path / "original.safetensors")
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def trial(folder: Path, parts: Parts, **options: Any) -> dict[str, Any]:

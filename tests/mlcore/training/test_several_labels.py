@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from mlcore.objectives.supervised import Supervised
 from mlcore.training.classifiers import build
 from mlcore.training.data import Augmentation, BatchLoader, Frames, to_input
 from mlcore.training.job import Item, parse
-from mlcore.training.jobs import CANCELLED, FAILED, SUCCEEDED, run_job
+from mlcore.training.jobs import CANCELLED, FAILED
 from mlcore.training.optimisation import Schedule
 from mlcore.training.pictures import Geometry
 from mlcore.training.stepping import cut
 from mlcore.training.weights import load_weights
 from tests.mlcore.training.test_stepping import gradient, network, pictures, stepper
-from tests.mlcore.training.worlds import Events, make_job
+from tests.mlcore.training.worlds import make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 KINDS = ((0,), (1,), (2,), (0, 1), (1, 1, 2), (2, 0))  # the annotations of an image
@@ -62,12 +61,6 @@ def parts(tmp_path: Path) -> Parts:
 def several(folder: Path, parts: Parts, **options: Any) -> dict[str, Any]:
     kind = options.pop("kind", "train")
     return make_job(folder, parts, kind=kind, **{"labels": "several", "preset": "default"} | options)
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def weights_of(job: dict[str, Any]) -> dict[str, torch.Tensor]:

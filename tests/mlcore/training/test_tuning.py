@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from mlcore.training.observe import Values, groups
 from mlcore.training.weights import load_weights, save_weights
 from tests.mlcore.training.test_launch import rest, until
 from tests.mlcore.training.test_launch import start as start_process
-from tests.mlcore.training.worlds import Events, make_items, make_job
+from tests.mlcore.training.worlds import Events, make_items, make_job, run
 
 Parts = dict[str, list[dict[str, Any]]]
 OPTIONS: dict[str, Any] = {
@@ -58,12 +57,6 @@ def parts(tmp_path: Path) -> Parts:
         "validation": make_items(tmp_path / "validation", 12, prefix="v", seed=2),
         "test": make_items(tmp_path / "test", 10, prefix="x", seed=3),
     }
-
-
-def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
-    events = Events()
-    assert run_job(job, events, cancelled) == status, events[-1]
-    return events
 
 
 def tuning(folder: Path, parts: Parts, original: Path, **options: Any) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from mlcore.training.jobs import SUCCEEDED, run_job
 
 RECIPE: dict[str, Any] = {
     "objective": "supervised",
@@ -118,3 +121,10 @@ class Events(list[dict[str, Any]]):
             for row in event["rows"]
             if (row["part"], row["name"]) == (part, name)
         ]
+
+
+def run(job: dict[str, Any], cancelled: Callable[[], bool] = lambda: False, status: int = SUCCEEDED) -> Events:
+    """What the job's process tells, in order; it ends as expected."""
+    events = Events()
+    assert run_job(job, events, cancelled) == status, events[-1]
+    return events
