@@ -22,19 +22,24 @@ TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 # Rooms without rows: libraries by themselves.
 ROOMS := $(addprefix tests/mlcore/,attribution metrics objectives correspondence catalogue training)
 # What does not depend on the services below: what a process computes of rows, what is drawn of pictures, what figures come
-# to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms, so that both lanes of
-# test-both are about as long.
+# to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms.
 BESIDE := tests/mlcore/runs/test_processes.py tests/annotation/statistics
 ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,attention_runs.py tuning_runs.py report_perform.py score_perform.py \
-	correspond_perform.py correspondence_networks.py match_inquiries.py inquiries.py shard_runs.py several_labels.py) \
-	$(addprefix tests/mlcore/test_,match_commands.py correspond_command.py question_commands.py shard_commands.py) \
+	correspond_perform.py correspondence_networks.py galleries.py match_inquiries.py inquiries.py shard_runs.py \
+	several_labels.py) \
+	$(addprefix tests/mlcore/test_,commands.py match_commands.py correspond_command.py question_commands.py \
+	shard_commands.py) \
 	$(addprefix tests/mlcore/exchange/test_,match_picture.py real_images.py weights.py) tests/mlcore/admin/test_match_ask.py \
 	tests/annotation/test_pair_commands.py tests/annotation/test_blinding.py
 
 # Workers killed in the middle of other kinds of runs: here a training run's (test_worker.py) is enough.
 KILLED := $(addprefix tests/mlcore/runs/test_,attention_worker.py report_worker.py)
 
-.PHONY: install demo up test lint types test-both test-sqlite test-rooms test-postgres test-oracles oracles bots lock clean messages
+# Python without the services, its database, queue and files in a folder of its own: lanes run side by side.
+EMBEDDED = own=$$(mktemp -d); trap 'rm -rf "$$own"' EXIT; env -u DATABASE_URL -u BROKER_URL HARMONY_VAR="$$own" $(BIN)/python
+
+.PHONY: install demo up test lint types test-both test-sqlite test-browser test-rooms test-postgres test-oracles oracles bots \
+	lock clean messages
 
 install: .venv/.installed
 
@@ -76,13 +81,18 @@ up: install .env
 
 test: .venv/.installed-dev lint types test-both
 
-# Two lanes side by side: much of a test's time is waiting for a browser or a disk. Each line says whose it is.
+# Three lanes side by side: much of a test's time is waiting for a browser or a disk. Each line says whose it is.
 test-both: .venv/.installed-dev
-	@lane() { $(MAKE) --no-print-directory test-$$1 2>&1 | sed -u "s/^/[$$1] /"; }
-	( worst=0; for pass in postgres rooms oracles; do lane $$pass || worst=1; done; exit $$worst ) &
-	second=$$!
+	@lane() {
+		worst=0
+		for pass in "$$@"; do $(MAKE) --no-print-directory test-$$pass 2>&1 | sed -u "s/^/[$$pass] /" || worst=1; done
+		return $$worst
+	}
+	lane postgres oracles & first=$$!
+	lane browser & second=$$!
 	result=0
-	lane sqlite || result=1
+	lane sqlite rooms || result=1
+	wait $$first || result=1
 	wait $$second || result=1
 	exit $$result
 
@@ -99,13 +109,13 @@ types: .venv/.installed-dev
 	SECRET_KEY=types DEBUG=1 $(BIN)/mypy
 
 test-sqlite: .venv/.installed-dev
-	env -u DATABASE_URL -u BROKER_URL $(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED) $(BESIDE))
+	@$(EMBEDDED) -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED) $(BESIDE) tests/browser)
 
-# In a folder of their own: the other pass of the embedded default runs beside this one.
+test-browser: .venv/.installed-dev
+	@$(EMBEDDED) -m pytest tests/browser
+
 test-rooms: .venv/.installed-dev
-	@own=$$(mktemp -d)
-	trap 'rm -rf "$$own"' EXIT
-	env -u DATABASE_URL -u BROKER_URL HARMONY_VAR="$$own" $(BIN)/python -m pytest $(ROOMS) $(BESIDE)
+	@$(EMBEDDED) -m pytest $(ROOMS) $(BESIDE)
 
 # What touches rows, queues and pages runs again on the other services; what only a browser decides (pixels, contrast,
 # weight, wording) does not. A whole study and a run are played in Chromium here too.

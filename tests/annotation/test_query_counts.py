@@ -111,7 +111,7 @@ def grow(made: Study, trials: int, *, whole: bool = True) -> None:
 
 
 def _copy(model: type[Model], where: str, times: int, *, beside: str = "", **changes: str) -> None:
-    """Rows `old` of the model again, by the database alone: through Python 100,000 take the test's time. `n`: from 0."""
+    """Rows `old` of the model again, `n` times from 0, by the database alone: through Python that takes minutes."""
     fresh = "gen_random_uuid()" if connection.vendor == "postgresql" else "lower(hex(randomblob(16)))"
     fields = [field for field in model._meta.concrete_fields if not field.primary_key]
     for field in fields:

@@ -32,11 +32,11 @@ def main() -> int:
         from django.db import connection
         from django.test.utils import setup_databases, teardown_databases
 
-        from tests.bots.crowd import HUNDRED, THOUSAND, run
+        from tests.bots.crowd import FIFTY, THOUSAND, run
         from tests.bots.server import served
 
         thirds = -(-given.people // 6)
-        size = dataclasses.replace(THOUSAND if thirds >= 120 else HUNDRED, thirds=thirds)
+        size = dataclasses.replace(THOUSAND if thirds >= 120 else FIFTY, thirds=thirds)
         databases = setup_databases(verbosity=0, interactive=False)
         try:
             print(f"{size.people} people on {connection.vendor}, {size.at_once} at once", flush=True)

@@ -47,7 +47,7 @@ class Size:
 
 # Enough trials for all who play at once, so that nobody has to wait for another and numbers come out exactly.
 SMALL = Size(2, between_k=1, within_each=3, within_k=1, at_once=3)
-HUNDRED = Size(17, between_k=2, within_k=2, at_once=8)
+FIFTY = Size(9, between_k=2, within_k=2, at_once=8)
 THOUSAND = Size(167, between_k=4, within_k=6, at_once=16, looks=0.03)
 
 

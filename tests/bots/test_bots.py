@@ -11,7 +11,7 @@ from django.urls import reverse
 from annotation import invitations
 from annotation.models import Answer, Assignment, ExitAnswers, Judgement, Participant
 from tests.bots.bot import Bot
-from tests.bots.crowd import HUNDRED, SMALL, run
+from tests.bots.crowd import FIFTY, SMALL, run
 from tests.bots.server import served
 from tests.bots.world import CODES, study
 
@@ -156,7 +156,7 @@ def test_a_page_of_another_phase_leads_to_where_the_person_is(live_server):
 @pytest.mark.slow
 def test_a_crowd_on_a_bad_line_leaves_exact_numbers(server):
     """102 people on PostgreSQL, 12 on SQLite; 1,002 by `make bots`."""
-    size = HUNDRED if connection.vendor == "postgresql" else SMALL
+    size = FIFTY if connection.vendor == "postgresql" else SMALL
     result, _ = run(server, size)
     assert result.holds, "\n" + result.table()
     assert result.line.cuts > 0
