@@ -23,14 +23,15 @@ TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 ROOMS := $(addprefix tests/mlcore/,attribution metrics objectives correspondence catalogue training)
 # What does not depend on the services below: what a process computes of rows, what is drawn of pictures, what figures come
 # to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms.
-BESIDE := tests/mlcore/runs/test_processes.py tests/annotation/statistics
-ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,attention_runs.py tuning_runs.py report_perform.py score_perform.py \
-	correspond_perform.py correspondence_networks.py galleries.py match_inquiries.py inquiries.py shard_runs.py \
-	several_labels.py) \
+BESIDE := tests/annotation/statistics tests/annotation/test_pair_commands.py \
+	$(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py correspond_perform.py)
+ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,tuning_runs.py report_perform.py score_perform.py \
+	correspondence_networks.py galleries.py match_inquiries.py inquiries.py shard_runs.py several_labels.py) \
 	$(addprefix tests/mlcore/test_,commands.py match_commands.py correspond_command.py question_commands.py \
 	shard_commands.py) \
 	$(addprefix tests/mlcore/exchange/test_,match_picture.py real_images.py weights.py) tests/mlcore/admin/test_match_ask.py \
-	tests/annotation/test_pair_commands.py tests/annotation/test_blinding.py
+	$(addprefix tests/annotation/test_,blinding.py analysis.py team_analysis_page.py) \
+	tests/annotation/admin/test_alignment_pages.py tests/annotation/exchange/test_decisions_published.py
 
 # Workers killed in the middle of other kinds of runs: here a training run's (test_worker.py) is enough.
 KILLED := $(addprefix tests/mlcore/runs/test_,attention_worker.py report_worker.py)
@@ -89,9 +90,9 @@ test-both: .venv/.installed-dev
 		return $$worst
 	}
 	lane postgres oracles & first=$$!
-	lane browser & second=$$!
+	lane browser rooms & second=$$!
 	result=0
-	lane sqlite rooms || result=1
+	lane sqlite || result=1
 	wait $$first || result=1
 	wait $$second || result=1
 	exit $$result
@@ -114,15 +115,18 @@ test-sqlite: .venv/.installed-dev
 test-browser: .venv/.installed-dev
 	@$(EMBEDDED) -m pytest tests/browser
 
+# As a run's process does (mlcore/runs/child.py): memory of a network's layers is kept.
+test-rooms: export MALLOC_MMAP_MAX_ ?= 0
+test-rooms: export MALLOC_TRIM_THRESHOLD_ ?= 1099511627776
 test-rooms: .venv/.installed-dev
 	@$(EMBEDDED) -m pytest $(ROOMS) $(BESIDE)
 
 # What touches rows, queues and pages runs again on the other services; what only a browser decides (pixels, contrast,
-# weight, wording) does not. A whole study and a run are played in Chromium here too.
+# weight, wording) does not. A whole study and a run are played in Chromium here too. Nothing is to outlive a power cut.
 test-postgres: .venv/.installed-dev
 	@if $(BIN)/python tests/services.py "$(TEST_DATABASE_URL)" "$(TEST_BROKER_URL)"; then
-		DATABASE_URL="$(TEST_DATABASE_URL)" BROKER_URL="$(TEST_BROKER_URL)" $(BIN)/python -m pytest \
-			$(addprefix --ignore ,$(ROOMS) $(ONCE)) --ignore-glob 'tests/harmony/test_german*' \
+		DATABASE_URL="$(TEST_DATABASE_URL)" BROKER_URL="$(TEST_BROKER_URL)" PGOPTIONS="-c synchronous_commit=off" \
+			$(BIN)/python -m pytest $(addprefix --ignore ,$(ROOMS) $(ONCE)) --ignore-glob 'tests/harmony/test_german*' \
 			$$(ls tests/browser/test_*.py | grep -vE '/test_(phases|admin_run)\.py' | sed 's/^/--ignore /')
 	elif [ -n "$${HARMONY_CI:-}" ]; then
 		exit 1

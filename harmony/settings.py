@@ -310,5 +310,6 @@ for _folder in ("queue", "queue-control", "queue-processed", "runs", "media"):
 if not STATIC_ROOT.exists():
     STATIC_ROOT.mkdir(parents=True)
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
+WHITENOISE_AUTOREFRESH = DEBUG or TESTING  # every test client would look through all files first
 
 SILENCED_SYSTEM_CHECKS: list[str] = []

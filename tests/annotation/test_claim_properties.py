@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import Count, Q
 from django.utils import timezone
 
@@ -34,7 +35,7 @@ STEPS = 80
 class Walk:
     """A study, some people, and what they do next; `did` is the record."""
 
-    def __init__(self, design: str, seed: int) -> None:
+    def __init__(self, design: str, seed: str) -> None:
         self.rng = random.Random(f"{design}/{seed}")
         self.study: Study = DESIGNS[design]()
         self.people = [make.participant(self.study) for _ in range(3)]
@@ -170,9 +171,9 @@ class Walk:
             assert abs(2 * left - len(rows)) <= 1 + self.late[person], "sides tip"
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("design", DESIGNS)
-def test_what_must_hold_holds_after_every_step(design, seed):
+def test_what_must_hold_holds_after_every_step(design):
+    seed = connection.vendor  # each database has walks of its own
     walk = Walk(design, seed)
     try:
         for _ in range(STEPS):

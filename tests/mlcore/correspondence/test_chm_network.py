@@ -106,32 +106,32 @@ def test_what_goes_over_an_edge_meets_zeros():
 
 def test_the_network_is_the_formulas_one_after_another():
     torch.manual_seed(4)
-    network = CHMNetwork("features.3", 6, width=5, side=4)
+    network = CHMNetwork("features.3", 6, width=5, side=3)
     network.hough6d.kernel.weight.data.uniform_(0, 3)
     network.hough4d.kernel.weight.data.uniform_(0, 3)
     network.hough6d.kernel.bias.data.fill_(-0.4)
     network.hough4d.kernel.bias.data.fill_(-0.7)
     assert sides(15) == (11, 15, 21)
-    assert network.sides == (3, 4, 6)
-    source, target = torch.randn(1, 6, 4, 4), torch.randn(1, 6, 4, 4)
+    assert network.sides == (2, 3, 4)
+    source, target = torch.randn(1, 6, 3, 3), torch.randn(1, 6, 3, 3)
     with torch.no_grad():
         found = network(source, target)
-        votes = np.zeros((3, 3, 4, 4, 4, 4))
+        votes = np.zeros((3, 3, 3, 3, 3, 3))
         for (row, ours), (column, theirs) in product(enumerate(network.sides), repeat=2):
             a = network.convolutions[row](shrunk(source, ours))[0]
             b = network.convolutions[column](shrunk(target, theirs))[0]
             cosine = np.zeros((ours, ours, theirs, theirs))
             for i, j, k, m in product(range(ours), range(ours), range(theirs), range(theirs)):
                 cosine[i, j, k, m] = F.cosine_similarity(a[:, i, j], b[:, k, m], dim=0)
-            votes[row, column] = enlarged(cosine, 4).clip(0)
+            votes[row, column] = enlarged(cosine, 3).clip(0)
         best = 1 / (1 + np.exp(-naive(votes, dense(network.hough6d.kernel), -0.4)))
-        finer = enlarged(best.max(axis=(0, 1)), 8)
+        finer = enlarged(best.max(axis=(0, 1)), 6)
         summed = naive(finer[None, None], dense(network.hough4d.kernel), float(network.hough4d.kernel.bias))[0, 0]
-        scores = np.log1p(np.exp(summed)).reshape(64, 64)
-    wanted = np.zeros((64, 64))
-    for i, j in product(range(64), range(64)):
+        scores = np.log1p(np.exp(summed)).reshape(36, 36)
+    wanted = np.zeros((36, 36))
+    for i, j in product(range(36), range(36)):
         wanted[i, j] = scores[i, j] * (scores[i, j] / scores[i].max()) * (scores[i, j] / scores[:, j].max())
-    assert found.shape == (1, 64, 64)
+    assert found.shape == (1, 36, 36)
     assert np.abs(found[0].numpy() - wanted).max() < 1e-4 * wanted.max()
 
 

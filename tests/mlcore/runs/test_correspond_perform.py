@@ -1,7 +1,5 @@
 """A classification by comparison by the real process: what it says, keeps and leaves, and how it goes on."""
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,8 @@ from mlcore.runs import control
 from mlcore.runs.perform import perform
 from tests.mlcore.runs.compared import model_of, pixels
 from tests.mlcore.runs.correspond_world import answers, compare, done, other_set, told
+from tests.mlcore.runs.interrupted import cancelled_at, killed_at
 from tests.mlcore.runs.reported import two_classifiers
-from tests.mlcore.runs.test_perform import at_event, child_of_this_process
 
 pytestmark = pytest.mark.slow
 
@@ -116,13 +114,8 @@ def test_what_was_said_is_not_said_again(world, classifier, way) -> None:
     ExplanationSet.objects.all().delete()
     run = compare(world, classifier, recipe=SLOWLY)
 
-    def stop(event: dict) -> None:
-        if way == "cancelled":
-            control.cancel(run, None)
-        else:
-            os.kill(child_of_this_process(), signal.SIGKILL)
-
-    ended = perform(run.uuid, worker_name="here:1", on_event=at_event("matches", stop, number=3))
+    stop = cancelled_at("matches", run, 3) if way == "cancelled" else killed_at("matches", 3)
+    ended = perform(run.uuid, worker_name="here:1", on_event=stop)
     assert ended.state == ("failed" if way == "killed" else "cancelled")
     before = set(Explanation.objects.values_list("pk", flat=True))
     assert 6 <= len(before) < 56
@@ -139,22 +132,19 @@ def test_what_was_said_is_not_said_again(world, classifier, way) -> None:
 def test_a_run_killed_at_any_stage_goes_on(world, classifier, moment) -> None:
     run = compare(world, classifier, recipe={"part": "all"})
 
-    def stop(event: dict) -> None:
-        os.kill(child_of_this_process(), signal.SIGKILL)
-
-    name = {"describing": "started", "comparing": "matches"}[moment]
-    assert perform(run.uuid, worker_name="here:1", on_event=at_event(name, stop)).state == "failed"
+    stop = killed_at({"describing": "started", "comparing": "matches"}[moment])
+    assert perform(run.uuid, worker_name="here:1", on_event=stop).state == "failed"
     assert "signal 9" in type(run).objects.get(pk=run.pk).reason
     assert done(control.resume(run, None, enqueue=False)).result["summary"]["queries"] == 28
 
 
-@pytest.mark.parametrize("damage", ["cells", "head", "manifest"])
-def test_a_damaged_file_is_named_in_the_log_and_made_again(world, classifier, damage, settings) -> None:
+def test_a_damaged_file_is_named_in_the_log_and_made_again(world, classifier, settings) -> None:
+    """Every kind of damage: tests/mlcore/correspondence/test_store_damage.py."""
     first = done(compare(world, classifier))
     (folder,) = Path(settings.GALLERIES_DIR).iterdir()
-    name = "manifest.json" if damage == "manifest" else next(folder.glob("*.block")).name
+    name = next(folder.glob("*.block")).name
     content = bytearray((folder / name).read_bytes())
-    content[{"cells": -100, "head": 60, "manifest": 40}[damage]] ^= 0xFF
+    content[-100] ^= 0xFF
     (folder / name).write_bytes(content)
     ExplanationSet.objects.all().delete()
     again = done(compare(world, classifier))
@@ -215,11 +205,10 @@ def test_the_head_is_asked_only_of_classes_that_it_knows_by_name(world, classifi
     assert not Score.objects.filter(run=without, explanation_set=None).exists()
 
 
-@pytest.mark.parametrize("index", ["flat", "ivf", "hnsw"])
-def test_an_approximate_search_tells_what_it_finds_of_the_exact_neighbours(world, classifier, index) -> None:
+def test_an_approximate_search_tells_what_it_finds_of_the_exact_neighbours(world, classifier) -> None:
     pytest.importorskip("faiss", reason="faiss is not installed")
     exact = answers(done(compare(world, classifier, recipe={"matchers": "knn"})))["knn"]
-    run = done(compare(world, classifier, recipe={"matchers": "knn", "index": index}))
+    run = done(compare(world, classifier, recipe={"matchers": "knn", "index": "hnsw"}))
     search = run.result["comparison"]["search"]
     assert (search["recall"], search["sample"]) == (1.0, 6)  # of twelve images all are found
     assert "The approximate search found 100.0 % of the 8 nearest" in run.log

@@ -20,6 +20,7 @@ from mlcore.runs.job import build, folder_of
 from mlcore.runs.perform import perform
 from mlcore.runs.start import start_control
 from mlcore.runs.sweep import sweep
+from tests.mlcore.runs.interrupted import at_event, cancelled_at, child_of_this_process, killed_at
 from tests.mlcore.runs.world import (
     REFERENCE,
     World,
@@ -33,32 +34,6 @@ from tests.mlcore.runs.world import (
 )
 
 pytestmark = pytest.mark.slow
-
-
-def at_event(name: str, action, number: int = 1):
-    """An `on_event` that calls `action(event)` at the n-th event of a name."""
-    seen = []
-
-    def on_event(event: dict) -> None:
-        if event["event"] == name:
-            seen.append(event)
-            if len(seen) == number:
-                action(event)
-
-    return on_event
-
-
-def child_of_this_process() -> int:
-    """The process id of the training process that this process started."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = entry.read_bytes()
-            parent = int((entry.parent / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, IndexError):
-            continue
-        if b"mlcore.training.launch" in arguments and parent == os.getpid():
-            return int(entry.parent.name)
-    raise AssertionError("no training process is there")
 
 
 @pytest.fixture
@@ -201,9 +176,7 @@ def test_a_run_that_is_held_or_has_ended_is_left_alone(world) -> None:
 
 def test_cancel_leaves_a_checkpoint_and_resume_ends_like_an_uninterrupted_run(world, reference) -> None:
     run = start(world, seed=3)
-    cancelled = perform(
-        run.uuid, worker_name="here:1", on_event=at_event("checkpoint", lambda event: control.cancel(run, None))
-    )
+    cancelled = perform(run.uuid, worker_name="here:1", on_event=cancelled_at("checkpoint", run))
     assert cancelled.state == "cancelled", cancelled.log
     assert cancelled.reason == "Cancelled. It can be resumed from its checkpoint."
     assert Path(cancelled.checkpoint).is_file()
@@ -216,11 +189,7 @@ def test_cancel_leaves_a_checkpoint_and_resume_ends_like_an_uninterrupted_run(wo
 
 def test_a_killed_process_says_so_and_resumes_to_the_same_weights(world, reference) -> None:
     run = start(world, seed=3)
-    killed = perform(
-        run.uuid,
-        worker_name="here:1",
-        on_event=at_event("checkpoint", lambda event: os.kill(child_of_this_process(), signal.SIGKILL)),
-    )
+    killed = perform(run.uuid, worker_name="here:1", on_event=killed_at("checkpoint"))
     assert killed.state == "failed"
     assert killed.reason == "The training process was ended by the system (signal 9), perhaps for want of memory."
     resumed = perform(control.resume(run, None, enqueue=False).uuid, worker_name="here:1")

@@ -19,6 +19,7 @@ from mlcore.runs.join import CannotJoin, join
 from mlcore.runs.perform import perform
 from mlcore.runs.processes import Launch, launch_of
 from mlcore.runs.start import RunRefused
+from tests.mlcore.runs.interrupted import cancelled_at
 from tests.mlcore.runs.station import Station, fresh, processes_with, wait_for
 from tests.mlcore.runs.world import World, make_supervision, make_world, start
 
@@ -121,14 +122,8 @@ def test_a_killed_process_ends_the_run_with_its_reason_and_one_goes_on_alone(wor
 @pytest.mark.slow
 def test_a_second_process_joins_a_run_that_one_has_begun(world, no_chance) -> None:
     run = begun(world, processes=1)
-    asked: list[Run] = []
-
-    def stop(event) -> None:
-        if event["event"] == "checkpoint" and not asked:
-            asked.append(cancel(run, None))
-
     no_chance.setenv("ALONE", "1")
-    assert perform(run.uuid, worker_name="here:1", on_event=stop).state == "cancelled"
+    assert perform(run.uuid, worker_name="here:1", on_event=cancelled_at("checkpoint", run)).state == "cancelled"
     no_chance.delenv("ALONE")
     resume(fresh(run), None, enqueue=False, scale={"processes": 2})
     done = perform(run.uuid, worker_name="here:1")

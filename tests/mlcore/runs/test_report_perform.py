@@ -1,8 +1,5 @@
 """A report by the real process: its figures are those of separate runs, and nothing in rows is made again."""
 
-import os
-import signal
-
 import pytest
 from django.db import connection
 
@@ -10,9 +7,9 @@ from mlcore.models import Box, Classifier, Explanation, ExplanationSet, Mask, Pr
 from mlcore.runs import control
 from mlcore.runs.perform import perform
 from mlcore.runs.wish import RunRefused
+from tests.mlcore.runs.interrupted import cancelled_at, killed_at
 from tests.mlcore.runs.reported import RECIPE, two_classifiers
 from tests.mlcore.runs.test_attention_runs import attend
-from tests.mlcore.runs.test_perform import at_event, child_of_this_process
 from tests.mlcore.runs.world import start
 
 pytestmark = pytest.mark.slow
@@ -97,14 +94,9 @@ def test_what_is_in_rows_is_not_made_again(world, both, way, settings) -> None:
     ExplanationSet.objects.all().delete()
     run = start(world, "report", classifiers=both, recipe=RECIPE)
 
-    def stop(event: dict) -> None:
-        if way == "cancelled":
-            control.cancel(run, None)
-        else:
-            os.kill(child_of_this_process(), signal.SIGKILL)
-
+    stop = cancelled_at("shard", run, 5) if way == "cancelled" else killed_at("shard", 5)
     # The second classifier's first maps: the first one's figures are complete.
-    ended = perform(run.uuid, worker_name="here:1", on_event=at_event("shard", stop, number=5))
+    ended = perform(run.uuid, worker_name="here:1", on_event=stop)
     assert ended.state == ("failed" if way == "killed" else "cancelled")
     before = dict(run.scores.values_list("pk", "created"))
     maps = set(Explanation.objects.values_list("pk", flat=True))
