@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from annotation.making import TrialItem, add_trials
 from annotation.models import Answer
@@ -102,8 +103,8 @@ def test_the_way_through_a_study_fits_a_narrow_telephone(person: Any, look: Any)
     look(page, "end")
     page.get_by_role("link", name="Meine Antworten ansehen").click()
     look(page, "answers")
-    shown = page.locator("time[data-local]").inner_text()
-    assert re.fullmatch(r"\d\d:\d\d", shown), "in the visitor's own time"
+    # In the visitor's own time, once the page's script has been there.
+    expect(page.locator("time[data-local]")).to_have_text(re.compile(r"^\d\d:\d\d$"))
     answer = Answer.objects.get(assignment__trial__phase="main")
     assert [item.truth for item in answer.judgements.order_by("pk") if item.truth is not None] == [True, False]
 
