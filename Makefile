@@ -25,7 +25,7 @@ ROOMS := $(addprefix tests/mlcore/,attribution metrics objectives correspondence
 # to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms.
 BESIDE := tests/annotation/statistics tests/annotation/test_pair_commands.py \
 	$(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py correspond_perform.py)
-ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,tuning_runs.py report_perform.py score_perform.py \
+ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,perform_kinds.py tuning_runs.py report_perform.py score_perform.py \
 	correspondence_networks.py galleries.py match_inquiries.py inquiries.py shard_runs.py several_labels.py) \
 	$(addprefix tests/mlcore/test_,commands.py match_commands.py correspond_command.py question_commands.py \
 	shard_commands.py) \
