@@ -22,10 +22,10 @@ TEST_BROKER_URL ?= redis://127.0.0.1:6379/9
 # Rooms without rows: libraries by themselves.
 ROOMS := $(addprefix tests/mlcore/,attribution metrics objectives correspondence catalogue training)
 # What does not depend on the services below: what a process computes of rows, what is drawn of pictures, what figures come
-# to, what a browser is told. Once is enough, on the embedded default; some of it beside the rooms.
-BESIDE := tests/annotation/statistics tests/annotation/test_pair_commands.py \
-	$(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py correspond_perform.py)
-ONCE := $(BESIDE) $(addprefix tests/mlcore/runs/test_,perform_kinds.py tuning_runs.py report_perform.py score_perform.py \
+# to, what a browser is told. Once is enough, on the embedded default; some of it in other lanes than the rest.
+APART := $(addprefix tests/mlcore/runs/test_,processes.py attention_runs.py)
+BESIDE := tests/annotation/statistics tests/annotation/test_pair_commands.py tests/mlcore/runs/test_correspond_perform.py
+ONCE := $(APART) $(BESIDE) $(addprefix tests/mlcore/runs/test_,perform_kinds.py tuning_runs.py report_perform.py score_perform.py \
 	correspondence_networks.py galleries.py match_inquiries.py inquiries.py shard_runs.py several_labels.py) \
 	$(addprefix tests/mlcore/test_,commands.py match_commands.py correspond_command.py question_commands.py \
 	shard_commands.py) \
@@ -39,8 +39,8 @@ KILLED := $(addprefix tests/mlcore/runs/test_,attention_worker.py report_worker.
 # Python without the services, its database, queue and files in a folder of its own: lanes run side by side.
 EMBEDDED = own=$$(mktemp -d); trap 'rm -rf "$$own"' EXIT; env -u DATABASE_URL -u BROKER_URL HARMONY_VAR="$$own" $(BIN)/python
 
-.PHONY: install demo up test lint types test-both test-sqlite test-browser test-rooms test-postgres test-oracles oracles bots \
-	lock clean messages
+.PHONY: install demo up test lint types test-both test-sqlite test-apart test-browser test-rooms test-postgres \
+	test-oracles oracles bots lock clean messages
 
 install: .venv/.installed
 
@@ -89,7 +89,7 @@ test-both: .venv/.installed-dev
 		for pass in "$$@"; do $(MAKE) --no-print-directory test-$$pass 2>&1 | sed -u "s/^/[$$pass] /" || worst=1; done
 		return $$worst
 	}
-	lane postgres oracles & first=$$!
+	lane postgres oracles apart & first=$$!
 	lane browser rooms & second=$$!
 	result=0
 	lane sqlite || result=1
@@ -110,7 +110,10 @@ types: .venv/.installed-dev
 	SECRET_KEY=types DEBUG=1 $(BIN)/mypy
 
 test-sqlite: .venv/.installed-dev
-	@$(EMBEDDED) -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED) $(BESIDE) tests/browser)
+	@$(EMBEDDED) -m pytest $(addprefix --ignore ,$(ROOMS) $(KILLED) $(APART) $(BESIDE) tests/browser)
+
+test-apart: .venv/.installed-dev
+	@$(EMBEDDED) -m pytest $(APART)
 
 test-browser: .venv/.installed-dev
 	@$(EMBEDDED) -m pytest tests/browser
