@@ -31,7 +31,8 @@ ONCE := $(APART) $(BESIDE) $(addprefix tests/mlcore/runs/test_,perform_kinds.py 
 	shard_commands.py) \
 	$(addprefix tests/mlcore/exchange/test_,match_picture.py real_images.py weights.py) tests/mlcore/admin/test_match_ask.py \
 	$(addprefix tests/annotation/test_,blinding.py analysis.py team_analysis_page.py) \
-	tests/annotation/admin/test_alignment_pages.py tests/annotation/exchange/test_decisions_published.py
+	tests/annotation/admin/test_alignment_pages.py tests/harmony/test_supervisor.py \
+	$(addprefix tests/annotation/exchange/test_,decisions_published.py bundle_refused.py)
 
 # Workers killed in the middle of other kinds of runs: here a training run's (test_worker.py) is enough.
 KILLED := $(addprefix tests/mlcore/runs/test_,attention_worker.py report_worker.py)
